@@ -1,0 +1,1 @@
+"""Providers say where instances are, one file each."""

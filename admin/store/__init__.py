@@ -1,0 +1,1 @@
+"""Stores of desired state, one file each."""

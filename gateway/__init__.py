@@ -1,0 +1,1 @@
+"""A weighted reverse-proxy gateway that releases software without anybody noticing."""

@@ -1,0 +1,1 @@
+"""Pure values and decisions: what the gateway is about."""

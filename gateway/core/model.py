@@ -1,0 +1,226 @@
+"""The words of the gateway as values: services, routes, instances, policies.
+
+Everything here is immutable and free of I/O. Three kinds of truth are kept
+apart and never mixed in one type:
+
+* *desired* - what the operator asked for (`Service`, `Route`, `RoutePolicy`);
+* *observed* - what providers and health checks report (`Instance`, `Health`);
+* *compiled* - what a data plane needs to serve (see `snapshot.py`).
+
+Names: a service is `application/service`; a service registered by hand belongs
+to the application `-`. A route is its host followed by its path prefix without
+a trailing slash: `servicea.local`, `shop.example/api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+ServiceId = NewType("ServiceId", str)
+RouteId = NewType("RouteId", str)
+InstanceId = NewType("InstanceId", str)
+
+WEIGHT_MAX = 1_000_000
+BY_HAND = "-"
+"""The application of services that were registered by hand."""
+
+
+class AtZero(StrEnum):
+    """What affinity does for clients pinned to a service whose weight is 0."""
+
+    DRAIN = "drain"
+    """Pinned clients stay; nobody new is sent there."""
+    EVICT = "evict"
+    """Pinned clients are drawn anew by the weights."""
+
+
+class CheckKind(StrEnum):
+    """How an active health check asks."""
+
+    HTTP = "http"
+    TCP = "tcp"
+
+
+class BalancerName(StrEnum):
+    """How a service spreads its requests over its instances."""
+
+    ROUND_ROBIN = "round_robin"
+    LEAST_REQUESTS = "least_requests"
+    TWO_RANDOM_CHOICES = "two_random_choices"
+
+
+class Health(StrEnum):
+    """The verdict of active checks. Unknown instances get no traffic."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address as the operator wrote it: a host name or IP, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An active health check. `None` means: the configuration's value.
+
+    `port` is the container port to ask (None: the first routed port).
+    Times are seconds. HTTP passes on a status of 200..399.
+    """
+
+    kind: CheckKind = CheckKind.TCP
+    path: str = "/"
+    host: str | None = None
+    port: int | None = None
+    interval_s: float | None = None
+    timeout_s: float | None = None
+    rise: int | None = None
+    fall: int | None = None
+    initial_delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A service's wish to be a member of a route.
+
+    `port` is the container port that serves this route; None means the port
+    of the instance's own endpoint.
+    """
+
+    host: str
+    path: str = "/"
+    port: int | None = None
+
+    @property
+    def route(self) -> RouteId:
+        """The route this claim joins."""
+        return route_id(self.host, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A desired service: a named set of like instances and the routes it joins."""
+
+    application: str
+    name: str
+    claims: tuple[Claim, ...]
+    coexist: bool = False
+    endpoints: tuple[Endpoint, ...] = ()
+    check: Check | None = None
+    balancer: BalancerName = BalancerName.ROUND_ROBIN
+    leaving: bool = False
+    """Being removed: takes no new request, is gone once its work has ended."""
+
+    @property
+    def id(self) -> ServiceId:
+        """`application/name`."""
+        return ServiceId(f"{self.application}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityPolicy:
+    """An operator's affinity for one route; None: the configuration's value."""
+
+    enabled: bool | None = None
+    cookie: str | None = None
+    max_age_s: int | None = None
+    at_zero: AtZero | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutPolicy:
+    """An operator's timeouts for one route, seconds; None: the configuration's value."""
+
+    connect_s: float | None = None
+    response_header_s: float | None = None
+    idle_stream_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePolicy:
+    """What an operator said about a route; survives the services on it."""
+
+    affinity: AffinityPolicy = AffinityPolicy()
+    timeouts: TimeoutPolicy = TimeoutPolicy()
+    selectors: bool | None = None
+    """None: on for internal routes, off for public ones."""
+    internal: bool | None = None
+    """None: internal when the host ends in `.local`."""
+    spill: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A desired route. `weights` holds every member, in order of joining.
+
+    Absent is not zero: a service that is not a key is no member.
+    """
+
+    host: str
+    path: str
+    weights: Mapping[ServiceId, int] = field(default_factory=dict)
+    policy: RoutePolicy = RoutePolicy()
+
+    @property
+    def id(self) -> RouteId:
+        """Host and path prefix, see `route_id`."""
+        return route_id(self.host, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityKey:
+    """A secret that affinity tokens are made with. The newest one signs.
+
+    `id` is one character of `[A-Za-z0-9]`; `secret` is 32 random bytes in hex;
+    `created` is seconds since the epoch.
+    """
+
+    id: str
+    secret: str
+    created: float
+
+    def __repr__(self) -> str:
+        return f"AffinityKey(id={self.id!r}, created={self.created!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """An observed running copy of a service.
+
+    `host`/`port` are where it listens; `ports` maps a container port to the
+    port it is really reached at (absent: the same number).
+    """
+
+    id: InstanceId
+    service: ServiceId
+    host: str
+    port: int
+    ports: Mapping[int, int] = field(default_factory=dict)
+
+
+def route_id(host: str, path: str) -> RouteId:
+    """The identity of a route: `route_id("a.b", "/") == "a.b"`, `("a.b", "/x") == "a.b/x"`."""
+    return RouteId(host + path.rstrip("/"))
+
+
+def split_service_id(service: ServiceId) -> tuple[str, str]:
+    """`application/name` -> `(application, name)`."""
+    application, _, name = service.partition("/")
+    return application, name
+
+
+def shares(weights: Mapping[ServiceId, int]) -> dict[ServiceId, float]:
+    """Each member's part of the traffic, 0..1; all 0 when every weight is 0."""
+    total = sum(weights.values())
+    return {sid: (w / total if total else 0.0) for sid, w in weights.items()}

@@ -1,0 +1,1 @@
+"""The metrics catalogue and counters that outlive a worker."""

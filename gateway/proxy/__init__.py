@@ -1,0 +1,1 @@
+"""The data plane: how a request goes through."""

@@ -1,0 +1,1 @@
+"""Pure routing decisions: which service and instance a request gets."""

@@ -1,0 +1,1 @@
+"""Balancing policies, one file each, registered by name."""

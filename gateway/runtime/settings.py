@@ -1,0 +1,243 @@
+"""The configuration as values: every key, its default and its range, in one place.
+
+Plain dataclasses without YAML or validation libraries, because workers carry
+them too. `configuration.py` reads and checks a file into `Settings`; children
+get the checked result as JSON (`to_json`, `from_json`). Ranges are written as
+`annotated_types` markers, which the validator reads.
+
+Times are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import orjson
+from annotated_types import Ge, Gt, Le, MinLen
+
+from gateway.core.model import AtZero
+
+Seconds = Annotated[float, Gt(0), Le(86400 * 365)]
+Delay = Annotated[float, Ge(0), Le(86400)]
+Count = Annotated[int, Ge(1), Le(10_000_000)]
+
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+
+
+class AdminAuth(StrEnum):
+    """How the admin listener on TCP knows its callers."""
+
+    TOKEN = "token"  # noqa: S105 - a mode, not a secret
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class EntrypointSettings:
+    """A data-plane listener. `internal` ones also serve internal routes."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    listen: str
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """Where the admin API listens. `listen: null` leaves only the Unix socket."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    listen: str | None = "127.0.0.1:8900"
+    socket: str | None = None
+    """None: `admin.sock` in the state folder."""
+    socket_mode: str = "0600"
+    socket_group: str | None = None
+    auth: AdminAuth = AdminAuth.TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """A listener of the workers for `/healthz` and `/readyz`."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    listen: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AffinitySettings:
+    """Sticky sessions, for routes whose policy does not say otherwise."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    enabled: bool = True
+    cookie: Annotated[str, MinLen(1)] = "GATEWAYSESSION"
+    max_age: Annotated[int, Ge(1), Le(86400 * 400)] = 28800
+    at_zero: AtZero = AtZero.DRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """Active health checks, for services that do not say otherwise."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    interval: Seconds = 2.0
+    timeout: Seconds = 2.0
+    rise: Count = 1
+    fall: Count = 3
+
+
+@dataclass(frozen=True, slots=True)
+class EjectionSettings:
+    """Passive health: how many failures in a row eject an instance, and for how long."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    failures: Annotated[int, Ge(0), Le(10_000)] = 5
+    """0 switches passive ejection off."""
+    seconds: Seconds = 10.0
+    max_seconds: Seconds = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutSettings:
+    """All timeouts, seconds."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    connect: Seconds = 5.0
+    response_header: Seconds = 60.0
+    idle_stream: Seconds = 300.0
+    client_header: Seconds = 10.0
+    client_body: Seconds = 60.0
+    client_idle: Seconds = 75.0
+    upstream_idle: Seconds = 4.0
+    drain: Delay = 30.0
+    lame_duck: Delay = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Limits of the data plane; null: none."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    head_bytes: Annotated[int, Ge(1024), Le(16 << 20)] = 65536
+    headers: Annotated[int, Ge(8), Le(100_000)] = 128
+    body_bytes: Annotated[int, Ge(0)] | None = None
+    connections: Count | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSettings:
+    """Defaults of releases."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    deadline: Seconds = 300.0
+    on_deadline: Literal["rollback", "hold"] = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How much history the store keeps."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    audit: Count = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration. Relative paths are relative to the working folder."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    entrypoints: dict[str, EntrypointSettings] = field(
+        default_factory=lambda: {
+            "public": EntrypointSettings(listen="0.0.0.0:8080"),
+            "internal": EntrypointSettings(listen="127.0.0.1:8081", internal=True),
+        }
+    )
+    admin: AdminSettings = AdminSettings()
+    health: HealthSettings = HealthSettings()
+    state_dir: str = "state"
+    workers: Annotated[int, Ge(1), Le(1024)] | Literal["auto"] = "auto"
+    domain: str = "localhost"
+    store: str | None = None
+    """None: `sqlite:` and `gateway.db` in the state folder."""
+    affinity: AffinitySettings = AffinitySettings()
+    checks: CheckSettings = CheckSettings()
+    ejection: EjectionSettings = EjectionSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
+    releases: ReleaseSettings = ReleaseSettings()
+    retention: RetentionSettings = RetentionSettings()
+    trusted_proxies: tuple[str, ...] = ()
+    access_log: str = "off"
+    """`off`, `stdout` or a file."""
+    served_by: bool = True
+    """Tell clients the service in `X-Served-By`."""
+    transport: Literal["aiofastnet", "uvloop"] = "aiofastnet"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Path of the admin API's Unix socket."""
+        return Path(self.admin.socket or Path(self.state_dir) / "admin.sock")
+
+    @property
+    def store_url(self) -> str:
+        """`memory:` or `sqlite:PATH`."""
+        return self.store or f"sqlite:{Path(self.state_dir) / 'gateway.db'}"
+
+    @property
+    def snapshot_file(self) -> Path:
+        """Where the last published snapshot stands."""
+        return Path(self.state_dir) / "snapshot.json"
+
+
+RESTART_ONLY = frozenset(
+    {"entrypoints", "admin", "health", "state_dir", "workers", "store", "transport"}
+)
+"""Top-level keys that a HUP cannot change; a file that changes one is refused as a whole."""
+
+
+def to_json(settings: Settings) -> bytes:
+    """The form children get their settings in."""
+    return orjson.dumps(settings)
+
+
+def from_json(data: bytes | str) -> Settings:
+    """The inverse of `to_json`; trusts its input."""
+    value: Settings = _build(Settings, orjson.loads(data))
+    return value
+
+
+def _build(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is Annotated:
+        return _build(typing.get_args(kind)[0], value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        kinds = [k for k in typing.get_args(kind) if k is not type(None)]
+        return _build(kinds[0], value) if len(kinds) == 1 else value
+    if origin is dict:
+        item = typing.get_args(kind)[1]
+        return {k: _build(item, v) for k, v in value.items()}
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        return tuple(_build(item, v) for v in value)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind, include_extras=True)
+        return kind(**{k: _build(hints[k], v) for k, v in value.items()})  # type: ignore[operator]
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return kind(value)
+    return value
