@@ -1,0 +1,72 @@
+# What a newcomer, a contributor and CI run. Needs a Python 3.11 or later with venv, nothing else.
+#
+#   make run     the gateway with a demo behind it, and a tour to paste
+#   make test    all tests
+#   make check   format, lint, types, layers
+#   make bench   the figures (see bench/)
+#   make lock    pin the dependencies anew (needs uv)
+#
+# PYTHON=/path/to/python chooses the interpreter of the virtual environment.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+SOURCES := gateway admin tests bench
+PIP     := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
+LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+           --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet
+
+.PHONY: help run test check format bench lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '3,7s/^# *//p' Makefile
+
+run: $(VENV)/ready
+	@exec $(BIN)/python -m gateway demo
+
+test: $(VENV)/ready-dev
+	$(BIN)/python -m pytest tests
+
+check: $(VENV)/ready-dev
+	$(BIN)/python -m ruff format --check $(SOURCES)
+	$(BIN)/python -m ruff check $(SOURCES)
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest tests/test_layers.py
+
+format: $(VENV)/ready-dev
+	$(BIN)/python -m ruff format $(SOURCES)
+	$(BIN)/python -m ruff check --fix $(SOURCES)
+
+bench: $(VENV)/ready-dev
+	$(BIN)/python -m bench
+
+lock:
+	$(LOCK) --extra build -o requirements.lock
+	$(LOCK) --extra build --extra dev -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+
+# A link to a Python that was removed counts as missing: the environment is then made anew.
+$(BIN)/python:
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making a virtual environment in $(VENV)/ with $$($$python --version)"; \
+	    exec $$python -m venv --clear $(VENV); \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or later with venv was found: install one (Debian, Ubuntu: apt install" \
+	     "python3 python3-venv) or say make PYTHON=/path/to/python" >&2; \
+	exit 2
+
+$(VENV)/ready: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the pinned packages of requirements.lock into $(VENV)/ (once, about 30 s)"
+	@$(INSTALL) -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/ready-dev: requirements-dev.lock $(VENV)/ready
+	@echo "Installing the pinned packages of requirements-dev.lock into $(VENV)/ (once)"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
