@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .model import AffinityKey, InstanceId, RouteId, RoutePolicy, Service, ServiceId
+from .model import AffinityKey, InstanceId, RouteId, RoutePolicy, Service, ServiceId, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,14 @@ class MarkCoexist:
 
 @dataclass(frozen=True, slots=True)
 class RemoveService:
-    """Begin the removal of a service: it takes no new work from now on."""
+    """Begin the removal of a service: it takes no new work from now on.
+
+    Its open work may take `drain_s` seconds (None: the configuration's drain timeout).
+    """
 
     service: str
     force: bool = False
+    drain_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,28 @@ class ResumeInstance:
 
 @dataclass(frozen=True, slots=True)
 class AddAffinityKey:
-    """A new signing key; keys older than `keep_s` at `key.created` are dropped."""
+    """A new signing key.
+
+    A key that stopped signing more than `keep_s` before `key.created` is dropped:
+    no cookie made with it can still be in use.
+    """
 
     key: AffinityKey
     keep_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AddToken:
+    """A new API token; its name must be free."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveToken:
+    """Withdraw an API token."""
+
+    name: str
 
 
 Command = (
@@ -105,4 +127,6 @@ Command = (
     | DrainInstance
     | ResumeInstance
     | AddAffinityKey
+    | AddToken
+    | RemoveToken
 )

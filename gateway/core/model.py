@@ -52,6 +52,17 @@ class BalancerName(StrEnum):
     TWO_RANDOM_CHOICES = "two_random_choices"
 
 
+class Role(StrEnum):
+    """What the bearer of an API token may do."""
+
+    VIEWER = "viewer"
+    """Reads."""
+    OPERATOR = "operator"
+    """Also changes weights and releases, drains and resumes."""
+    ADMIN = "admin"
+    """Everything."""
+
+
 class Health(StrEnum):
     """The verdict of active checks. Unknown instances get no traffic."""
 
@@ -121,6 +132,8 @@ class Service:
     balancer: BalancerName = BalancerName.ROUND_ROBIN
     leaving: bool = False
     """Being removed: takes no new request, is gone once its work has ended."""
+    drain_s: float | None = None
+    """How long its open work may take once it is leaving; None: the configuration's."""
 
     @property
     def id(self) -> ServiceId:
@@ -192,6 +205,23 @@ class AffinityKey:
 
     def __repr__(self) -> str:
         return f"AffinityKey(id={self.id!r}, created={self.created!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token of the admin API; only its digest is kept.
+
+    `sha256` is the digest of the token's text in lower-case hex; `created` is
+    seconds since the epoch.
+    """
+
+    name: str
+    role: Role
+    sha256: str
+    created: float
+
+    def __repr__(self) -> str:
+        return f"Token(name={self.name!r}, role={self.role.value!r}, created={self.created!r})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,15 @@ is ignored by the reader (`FORMAT`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from .model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, ServiceId
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 FORMAT = 1
 
@@ -149,21 +152,31 @@ class Delta:
 
 def diff(old: Snapshot, new: Snapshot) -> Delta:
     """The delta from `old` to `new`; unchanged objects are recognised by identity first."""
-    routes = tuple(r for k, r in new.routes.items() if (o := old.routes.get(k)) is not r and o != r)
-    services = tuple(
-        s for k, s in new.services.items() if (q := old.services.get(k)) is not s and q != s
-    )
     return Delta(
         base=old.generation,
         generation=new.generation,
         revision=new.revision,
         created=new.created,
-        routes=routes,
-        removed_routes=tuple(k for k in old.routes if k not in new.routes),
-        services=services,
-        removed_services=tuple(k for k in old.services if k not in new.services),
+        routes=tuple(_changed(old.routes, new.routes)),
+        removed_routes=tuple(_gone(old.routes, new.routes)),
+        services=tuple(_changed(old.services, new.services)),
+        removed_services=tuple(_gone(old.services, new.services)),
         keys=None if old.keys == new.keys else new.keys,
     )
+
+
+def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[V]:
+    if old is not new:
+        for key, value in new.items():
+            if (before := old.get(key)) is not value and before != value:
+                yield value
+
+
+def _gone(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[K]:
+    if old is not new:
+        for key in old:
+            if key not in new:
+                yield key
 
 
 def patch(old: Snapshot, delta: Delta) -> Snapshot:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from .model import AffinityKey, InstanceId, Route, RouteId, Service, ServiceId
+from .model import AffinityKey, InstanceId, Route, RouteId, Service, ServiceId, Token
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class State:
     """Instances an operator drains."""
     keys: tuple[AffinityKey, ...] = ()
     """Affinity keys, newest first."""
+    tokens: Mapping[str, Token] = field(default_factory=dict)
+    """API tokens by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +42,36 @@ class Changes:
     drained: frozenset[InstanceId] | None
     """None: as before; likewise `keys`."""
     keys: tuple[AffinityKey, ...] | None
+    tokens: Mapping[str, Token | None]
 
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
         return not (
-            self.services or self.routes or self.drained is not None or self.keys is not None
+            self.services
+            or self.routes
+            or self.drained is not None
+            or self.keys is not None
+            or self.tokens
         )
 
 
 def changes(old: State, new: State) -> Changes:
     """What has to be written to get from `old` to `new`."""
-    services: dict[ServiceId, Service | None] = {
-        k: s for k, s in new.services.items() if (o := old.services.get(k)) is not s and o != s
-    }
-    services.update((k, None) for k in old.services if k not in new.services)
-    routes: dict[RouteId, Route | None] = {
-        k: r for k, r in new.routes.items() if (q := old.routes.get(k)) is not r and q != r
-    }
-    routes.update((k, None) for k in old.routes if k not in new.routes)
     return Changes(
-        services=services,
-        routes=routes,
+        services=_changed(old.services, new.services),
+        routes=_changed(old.routes, new.routes),
         drained=None if old.drained == new.drained else new.drained,
         keys=None if old.keys == new.keys else new.keys,
+        tokens=_changed(old.tokens, new.tokens),
     )
+
+
+def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> dict[K, V | None]:
+    if old is new:
+        return {}
+    found: dict[K, V | None] = {
+        k: v for k, v in new.items() if (o := old.get(k)) is not v and o != v
+    }
+    found.update((k, None) for k in old if k not in new)
+    return found
