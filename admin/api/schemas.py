@@ -1,0 +1,295 @@
+"""What clients may send: pydantic models, strict, and their way into the model.
+
+Strict means: no unknown key, no text for a number, no 1.0 for 1, no true for 1.
+The models carry names and units of the API; `gateway.core` carries its own.
+Nothing here looks at the state: whether a request fits it is `decide`'s verdict.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    field_validator,
+    model_validator,
+)
+
+from gateway.core.model import (
+    BY_HAND,
+    WEIGHT_MAX,
+    AffinityPolicy,
+    AtZero,
+    BalancerName,
+    Check,
+    CheckKind,
+    Claim,
+    RoutePolicy,
+    Service,
+    TimeoutPolicy,
+)
+
+from . import names
+
+ROUTES_MAX = 256
+ENDPOINTS_MAX = 1024
+DRAIN_MAX_S = 86400.0
+
+Host = Annotated[
+    str,
+    AfterValidator(names.host),
+    Field(description="exact, `*.suffix`, or a bare prefix (published under the domain)"),
+]
+Path = Annotated[str, AfterValidator(names.path_prefix), Field(description="path prefix")]
+Address = Annotated[str, AfterValidator(lambda text: str(names.endpoint(text)))]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400 * 365, allow_inf_nan=False)]
+Delay = Annotated[float, Field(ge=0, le=DRAIN_MAX_S, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Weight = Annotated[int, Field(ge=0, le=WEIGHT_MAX)]
+
+
+class Payload(BaseModel):
+    """A JSON body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WeightsBody(RootModel[dict[str, Weight]]):
+    """Service (short name or full id) to weight, a whole number."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    @model_validator(mode="after")
+    def _some(self) -> WeightsBody:
+        if not self.root:
+            raise ValueError("name at least one service")
+        return self
+
+
+class ClaimBody(Payload):
+    """A route the service joins."""
+
+    host: Host
+    path: Path = "/"
+    port: Port | None = Field(None, description="container port; none: the endpoint's own")
+
+
+class CheckBody(Payload):
+    """An active health check; times in seconds, absent ones from the configuration."""
+
+    type: Literal["http", "tcp"] | None = Field(None, description="default: http if path is given")
+    path: str | None = Field(None, max_length=names.PATH_MAX)
+    host: Annotated[str, AfterValidator(names.host)] | None = None
+    port: Port | None = None
+    interval: Seconds | None = None
+    timeout: Seconds | None = None
+    rise: Count | None = None
+    fall: Count | None = None
+    initial_delay: Delay = 0.0
+
+    @field_validator("path")
+    @classmethod
+    def _is_target(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("/"):
+            raise ValueError("a path starts with /")
+        if value is not None and any(c <= " " or c >= "\x7f" or c == "#" for c in value):
+            raise ValueError("a path has no blanks, control characters, fragment or non-ASCII")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> CheckBody:
+        if self.type == "tcp" and (self.path is not None or self.host is not None):
+            raise ValueError("a tcp check has neither path nor host")
+        return self
+
+    def to_core(self) -> Check:
+        """The check as the model has it."""
+        http = self.type == "http" or (self.type is None and self.path is not None)
+        return Check(
+            kind=CheckKind.HTTP if http else CheckKind.TCP,
+            path=self.path or "/",
+            host=self.host,
+            port=self.port,
+            interval_s=self.interval,
+            timeout_s=self.timeout,
+            rise=self.rise,
+            fall=self.fall,
+            initial_delay_s=self.initial_delay,
+        )
+
+
+class ServiceBody(Payload):
+    """A service registered by hand."""
+
+    routes: list[ClaimBody] = Field(min_length=1, max_length=ROUTES_MAX)
+    coexist: bool = Field(False, description="may join a route that another service holds")
+    endpoints: list[Address] = Field(max_length=ENDPOINTS_MAX, description="`host:port`, each once")
+    health: CheckBody | None = Field(None, description="none: a TCP check of the routed port")
+    balancer: Literal["round_robin", "least_requests", "two_random_choices"] = "round_robin"
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_distinct_endpoints(cls, value: list[str]) -> list[str]:
+        for index, text in enumerate(value):
+            if text in value[:index]:
+                raise ValueError(f"[{index}] {text} is there already")
+        return value
+
+    @field_validator("routes")
+    @classmethod
+    def _are_distinct(cls, value: list[ClaimBody]) -> list[ClaimBody]:
+        seen: set[tuple[str, str]] = set()
+        for index, claim in enumerate(value):
+            if (claim.host, claim.path) in seen:
+                raise ValueError(f"[{index}] is the same route as an earlier one")
+            seen.add((claim.host, claim.path))
+        return value
+
+    def to_core(self, name: str, domain: str) -> Service:
+        """The service as the model has it; bare prefixes are published under `domain`."""
+        return Service(
+            application=BY_HAND,
+            name=name,
+            claims=tuple(
+                Claim(names.published(c.host, domain), c.path, c.port) for c in self.routes
+            ),
+            coexist=self.coexist,
+            endpoints=tuple(names.endpoint(e) for e in self.endpoints),
+            check=self.health.to_core() if self.health else None,
+            balancer=BalancerName(self.balancer),
+        )
+
+
+class ServicePatch(Payload):
+    """What can be changed of a service by itself."""
+
+    coexist: bool
+
+
+class AffinityBody(Payload):
+    """Sticky sessions of a route; absent: the configuration's value."""
+
+    enabled: bool | None = None
+    cookie: Annotated[str, AfterValidator(names.cookie_name)] | None = None
+    max_age: Annotated[int, Field(ge=1, le=86400 * 400)] | None = None
+    at_zero: Literal["drain", "evict"] | None = None
+
+
+class TimeoutsBody(Payload):
+    """Upstream timeouts of a route in seconds; absent: the configuration's value."""
+
+    connect: Seconds | None = None
+    response_header: Seconds | None = None
+    idle_stream: Seconds | None = None
+
+
+class PolicyBody(Payload):
+    """An operator's policy of a route. It replaces the one before."""
+
+    affinity: AffinityBody = AffinityBody()
+    timeouts: TimeoutsBody = TimeoutsBody()
+    selectors: bool | None = Field(None, description="none: on for internal routes only")
+    internal: bool | None = Field(None, description="none: internal if the host ends in .local")
+    spill: bool = True
+
+    def to_core(self) -> RoutePolicy:
+        """The policy as the model has it."""
+        a, t = self.affinity, self.timeouts
+        return RoutePolicy(
+            affinity=AffinityPolicy(
+                a.enabled, a.cookie, a.max_age, AtZero(a.at_zero) if a.at_zero else None
+            ),
+            timeouts=TimeoutPolicy(t.connect, t.response_header, t.idle_stream),
+            selectors=self.selectors,
+            internal=self.internal,
+            spill=self.spill,
+        )
+
+
+class TokenBody(Payload):
+    """A token to make."""
+
+    name: Annotated[str, AfterValidator(names.service_name)] = Field(
+        description="who or what will use it; stands in the audit"
+    )
+    role: Literal["viewer", "operator", "admin"]
+
+
+class Query(BaseModel):
+    """Query parameters; texts become values, unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoQuery(Query):
+    """A call without query parameters."""
+
+
+class PageQuery(Query):
+    """A list's part: at most `limit` items behind the one called `after`."""
+
+    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    after: Annotated[str, Field(max_length=1024)] | None = None
+
+
+class WriteQuery(Query):
+    """What every change takes."""
+
+    dry_run: bool = Field(False, description="validate and plan only; nothing is changed")
+    reason: Annotated[str, Field(max_length=500)] | None = Field(
+        None, description="why; stands in the audit"
+    )
+
+
+class ForceQuery(WriteQuery):
+    """A change whose guard can be overruled."""
+
+    force: bool = Field(False, description="overrule the guard; the answer warns of what it means")
+
+
+class RemoveQuery(ForceQuery):
+    """A removal that drains first."""
+
+    drain_timeout: Delay | None = Field(
+        None, description="seconds after which open work is cut; none: timeouts.drain"
+    )
+
+
+class DrainQuery(WriteQuery):
+    """Draining one instance."""
+
+    wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        0.0, description="seconds to wait until nothing is open any more"
+    )
+
+
+class ExplainQuery(Query):
+    """A request to explain."""
+
+    host: str = Field(max_length=names.HOST_MAX + 8, description="as in the Host field")
+    path: str = Field("/", max_length=8192)
+    header: list[str] = Field([], max_length=32, description="`Name: value`, repeatable")
+    cookie: list[str] = Field([], max_length=32, description="`name=value`, repeatable")
+    internal: bool | None = Field(
+        None, description="as seen from an internal entrypoint; none: whichever knows the host"
+    )
+
+
+class StatsQuery(Query):
+    """The window of the figures, seconds."""
+
+    window: Literal["60", "300"] = "60"
+
+
+class AuditQuery(Query):
+    """A part of the audit, newest first."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    after: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the `next` of the answer before"
+    )
