@@ -1,0 +1,146 @@
+"""What types cannot say about a configuration: addresses, names, places, and how they fit.
+
+Pure: looks at no file and no network. Each check yields `(place, message)`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator
+
+from .addresses import Address, is_host_name, parse
+from .settings import AdminAuth, Settings
+from .yaml_loader import Place
+
+Found = Iterator[tuple[Place, str]]
+
+UNIX_PATH_MAX = 107
+"""Bytes of a Unix socket's path (`sun_path` less its end mark)."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_ENTRYPOINT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_RESERVED_ENTRYPOINTS = {"health", "admin"}
+_MODE = re.compile(r"0?[0-7]{3}")
+_NO_FILES = {"on", "yes", "true", "stderr", "no", "false", "none"}
+
+
+def check(settings: Settings) -> dict[Place, str]:
+    """Every problem of settings whose types are right; the first one of each place."""
+    found: dict[Place, str] = {}
+    for one in (_listeners, _admin, _names, _affinity, _proxies, _files, _ejection):
+        for place, message in one(settings):
+            found.setdefault(place, message)
+    return found
+
+
+def _listeners(settings: Settings) -> Found:
+    if not settings.entrypoints:
+        yield ("entrypoints",), "at least one entrypoint is needed"
+    for name in settings.entrypoints:
+        if name in _RESERVED_ENTRYPOINTS:
+            yield ("entrypoints", name), f'"{name}" is the name of a section; choose another'
+        elif not _ENTRYPOINT.fullmatch(name):
+            yield (
+                ("entrypoints", name),
+                "a name is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit",
+            )
+    texts: list[tuple[Place, str | None]] = [
+        (("entrypoints", name, "listen"), e.listen) for name, e in settings.entrypoints.items()
+    ]
+    texts += [
+        (("admin", "listen"), settings.admin.listen),
+        (("health", "listen"), settings.health.listen),
+    ]
+    taken: list[tuple[Place, Address]] = []
+    for place, text in texts:
+        if text is None:
+            continue
+        try:
+            address = parse(text)
+        except ValueError as error:
+            yield place, str(error)
+            continue
+        for other, held in taken:
+            if address.overlaps(held):
+                yield place, f"{text} overlaps {held} of {'.'.join(map(str, other))}"
+                break
+        taken.append((place, address))
+
+
+def _admin(settings: Settings) -> Found:
+    admin = settings.admin
+    if admin.auth is AdminAuth.NONE and admin.listen is not None:
+        try:
+            is_loopback = parse(admin.listen).is_loopback
+        except ValueError:
+            is_loopback = True  # reported as no address
+        if not is_loopback:
+            yield (
+                ("admin", "auth"),
+                f"none is allowed only on a loopback address, and admin.listen is {admin.listen}; "
+                "use token, or listen on 127.0.0.1",
+            )
+    if not _MODE.fullmatch(admin.socket_mode):
+        yield (
+            ("admin", "socket_mode"),
+            'an octal file mode in quotes is expected, for example "0660"',
+        )
+    elif int(admin.socket_mode, 8) & 0o600 != 0o600:
+        yield ("admin", "socket_mode"), "the owner must be able to read and write"
+    if admin.socket_group == "":
+        yield ("admin", "socket_group"), "a group's name or number is expected, or null"
+    if admin.socket == "":
+        yield ("admin", "socket"), "a path is expected, or null for admin.sock in the state folder"
+    elif (size := len(os.fsencode(settings.admin_socket))) > UNIX_PATH_MAX:
+        place: Place = ("state_dir",) if admin.socket is None else ("admin", "socket")
+        yield place, f"the socket's path has {size} bytes, at most {UNIX_PATH_MAX} are possible"
+
+
+def _names(settings: Settings) -> Found:
+    if not is_host_name(settings.domain) or settings.domain.endswith("."):
+        yield ("domain",), f'"{settings.domain}" is no host name'
+
+
+def _affinity(settings: Settings) -> Found:
+    cookie = settings.affinity.cookie
+    if not _TOKEN.fullmatch(cookie):
+        yield (
+            ("affinity", "cookie"),
+            "a cookie's name is 1 to 128 letters, digits and !#$%&'*+-.^_`|~",
+        )
+    elif cookie.lower().startswith(("__host-", "__secure-")):
+        yield (
+            ("affinity", "cookie"),
+            "browsers take __Host- and __Secure- names only over TLS; choose another name",
+        )
+    elif cookie.lower() == "x-gateway-service":
+        yield ("affinity", "cookie"), "this name is the selector cookie's; choose another"
+
+
+def _proxies(settings: Settings) -> Found:
+    for position, text in enumerate(settings.trusted_proxies):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            yield ("trusted_proxies", position), f"{error}; write 10.0.0.0/8 or a single address"
+
+
+def _files(settings: Settings) -> Found:
+    if not settings.state_dir or "\0" in settings.state_dir:
+        yield ("state_dir",), "a folder is expected"
+    store = settings.store
+    if store is not None and store != "memory:":
+        kind, _, path = store.partition(":")
+        if kind != "sqlite" or not path or "\0" in path:
+            yield ("store",), f'"{store}" is no store; write "memory:" or sqlite:PATH'
+    log = settings.access_log
+    if not log or "\0" in log or log.lower() in _NO_FILES:
+        yield ("access_log",), f'"{log}" is no place for a log; write off, stdout or a file\'s path'
+
+
+def _ejection(settings: Settings) -> Found:
+    ejection = settings.ejection
+    if ejection.max_seconds < ejection.seconds:
+        yield ("ejection", "max_seconds"), f"less than ejection.seconds, {ejection.seconds:g}"
