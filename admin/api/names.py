@@ -60,13 +60,6 @@ def host(text: str) -> str:
     return name
 
 
-def published(name: str, domain: str) -> str:
-    """A bare prefix under the gateway's domain; any other host (of `host`) as it is."""
-    if "." in name or name == "localhost" or name.startswith("["):
-        return name
-    return f"{name}.{domain.lower()}"
-
-
 def path_prefix(text: str) -> str:
     """A path prefix in normal form: `/` or `/a/b` without the slash at its end."""
     if len(text) > PATH_MAX:

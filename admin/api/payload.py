@@ -10,7 +10,6 @@ Knows pydantic and the words of `errors.py`; no HTTP, no model of its own.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import types
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, RootModel, ValidationError
 
 from gateway.core.errors import Code, FieldError, Refused
+from gateway.core.names import did_you_mean
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -165,13 +165,10 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean "x"?)`, or the known words when none is near."""
-    names = [str(k) for k in known]
-    near = difflib.get_close_matches(word.lower()[:100], names, n=1, cutoff=0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; known: {', '.join(names)}" if names else ""
+def _hint(word: str, known: list[str]) -> str:
+    """What an unknown key could have meant."""
+    near = did_you_mean(word, known)
+    return near or (f"; known: {', '.join(known)}" if known else "")
 
 
 def parse(model: type[Model], value: Any, prefix: tuple[str, ...] = ()) -> Model:
@@ -192,7 +189,7 @@ def problems_of(
         where = place((*prefix, *location)) or "body"
         if e["type"] == "extra_forbidden":
             known = _fields_at(model, location[:-1])
-            message = "unknown key" + did_you_mean(str(location[-1]), known)
+            message = "unknown key" + _hint(str(location[-1]), known)
         else:
             message = _WORDS.get(e["type"]) or e["msg"].removeprefix("Value error, ")
         found.append(FieldError(where, shorten(message)))

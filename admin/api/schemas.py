@@ -32,6 +32,7 @@ from gateway.core.model import (
     Service,
     TimeoutPolicy,
 )
+from gateway.core.names import published_host
 
 from . import names
 
@@ -156,7 +157,7 @@ class ServiceBody(Payload):
             application=BY_HAND,
             name=name,
             claims=tuple(
-                Claim(names.published(c.host, domain), c.path, c.port) for c in self.routes
+                Claim(published_host(c.host, domain), c.path, c.port) for c in self.routes
             ),
             coexist=self.coexist,
             endpoints=tuple(names.endpoint(e) for e in self.endpoints),
