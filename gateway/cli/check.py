@@ -1,0 +1,32 @@
+"""`gateway check`: is this configuration one the gateway would start with?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
+    required=True,
+    help="Configuration file (YAML).",
+)
+def check(config: Path) -> None:
+    """Check a configuration file without starting anything.
+
+    Every problem is printed on a line of its own with its place; the exit code is
+    then 1, and 2 when the file can't be read.
+    """
+    from gateway.runtime import configuration
+
+    try:
+        configuration.load(config)
+    except configuration.BadConfiguration as bad:
+        for problem in bad.problems:
+            click.echo(f"{click.style(bad.source, bold=True)}: {problem}", err=True)
+        raise SystemExit(1) from None
+    click.echo(f"{config}: {click.style('ok', fg='green')}")

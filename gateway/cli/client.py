@@ -1,0 +1,241 @@
+"""A small client of the admin API, over TCP or its Unix socket.
+
+Knows HTTP, addresses and problem answers (RFC 9457), nothing of any resource.
+What goes wrong becomes one of two exceptions that end the command with the
+exit code of their kind: `Refused` (1), `Unreachable` (3).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import click
+
+DEFAULT_SOCKET = Path("state/admin.sock")
+DEFAULT_URL = "http://127.0.0.1:8900"
+API = "/api/v1"
+TIMEOUT_S = 30.0
+ANSWER_MAX = 256 << 20
+
+
+class Refused(click.ClickException):
+    """The gateway understood and said no; nothing was changed."""
+
+    exit_code = 1
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.problem = problem
+        super().__init__(str(problem.get("detail") or problem.get("title") or f"status {status}"))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the detail and every place the problem names, to standard error."""
+        label = click.style("refused", fg="red", bold=True)
+        code = self.problem.get("code")
+        click.echo(f"{label}: {self.message}{f' [{code}]' if code else ''}", err=True, file=file)
+        for error in self.problem.get("errors") or ():
+            if isinstance(error, Mapping):
+                place = click.style(str(error.get("field", "?")), bold=True)
+                click.echo(f"  {place}: {error.get('message', '')}", err=True, file=file)
+        if self.status == 401:
+            click.echo(
+                "  give a token with --token or GATEWAY_TOKEN, or use the Unix socket, which"
+                " needs none: --admin state/admin.sock",
+                err=True,
+                file=file,
+            )
+
+
+class Unreachable(click.ClickException):
+    """No gateway answered."""
+
+    exit_code = 3
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print one line to standard error."""
+        label = click.style("not reachable", fg="red", bold=True)
+        click.echo(f"{label}: {self.message}", err=True, file=file)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an admin API listens: a Unix socket, or host and port."""
+
+    socket_path: str | None = None
+    host: str = "localhost"
+    port: int = 0
+    tls: bool = False
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        if self.socket_path is not None:
+            return self.socket_path
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.prefix}"
+
+
+def addresses(text: str | None) -> tuple[Address, ...]:
+    """The addresses to try, in order; `text` is what the user said, if anything.
+
+    Raises `click.BadParameter` for a text that is no address.
+    """
+    if text is None:
+        found = [parse_address(DEFAULT_URL)]
+        if _is_socket(DEFAULT_SOCKET):
+            found.insert(0, Address(socket_path=str(DEFAULT_SOCKET)))
+        return tuple(found)
+    return (parse_address(text),)
+
+
+def parse_address(text: str) -> Address:
+    """Read a URL, `host:port`, `unix:PATH` or the path of a socket."""
+    if text.startswith("unix:"):
+        return Address(socket_path=text.removeprefix("unix:").removeprefix("//"))
+    if "://" not in text:
+        if "/" in text or text.endswith(".sock") or _is_socket(Path(text)):
+            return Address(socket_path=text)
+        text = f"http://{text}"
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise _bad(text) from error
+    if url.scheme not in ("http", "https") or not host:
+        raise _bad(text)
+    tls = url.scheme == "https"
+    return Address(
+        host=host, port=port or (443 if tls else 80), tls=tls, prefix=url.path.rstrip("/")
+    )
+
+
+def path(*parts: str) -> str:
+    """An API path of parts, each percent-encoded: `path("routes", "a.b/c")`."""
+    return "/".join((API, *(quote(part, safe="@:-._~") for part in parts)))
+
+
+class AdminClient:
+    """Calls the first address that accepts a connection."""
+
+    def __init__(self, where: Sequence[Address], token: str | None = None) -> None:
+        self._where = where
+        self._token = token
+
+    def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
+        """The answer's JSON value."""
+        return self.call("GET", path, query)
+
+    def items(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page."""
+        query: list[tuple[str, str]] = []
+        while True:
+            answer = self.get(path, query)
+            yield from answer[key]
+            after = answer.get("next")
+            if after is None:
+                return
+            query = [("after", str(after))]
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        body: object = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Any:
+        """Make one call; the answer's JSON value (None for an empty one).
+
+        Raises `Refused` for a problem answer, `Unreachable` when no gateway answered.
+        """
+        fields = urlencode(list(query))
+        target = f"{path}?{fields}" if fields else path
+        payload = None if body is None else json.dumps(body).encode()
+        failures = []
+        for address in self._where:
+            try:
+                status, answer = self._exchange(address, method, target, payload, timeout_s)
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(f"{address} ({_reason(error)})")
+                if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+                    continue
+                break
+            return _value(address, status, answer)
+        raise Unreachable(
+            f"{' and '.join(failures)}; is the gateway running? --admin or GATEWAY_ADMIN says where"
+        )
+
+    def _exchange(
+        self, address: Address, method: str, target: str, payload: bytes | None, timeout_s: float
+    ) -> tuple[int, bytes]:
+        headers = {"Accept": "application/json", "Connection": "close"}
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        connection = _connection(address, timeout_s)
+        try:
+            connection.request(method, address.prefix + target, body=payload, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read(ANSWER_MAX)
+        finally:
+            connection.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, socket_path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._socket_path = socket_path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._socket_path)
+
+
+def _connection(address: Address, timeout_s: float) -> http.client.HTTPConnection:
+    if address.socket_path is not None:
+        return _UnixConnection(address.socket_path, timeout_s)
+    kind = http.client.HTTPSConnection if address.tls else http.client.HTTPConnection
+    return kind(address.host, address.port, timeout=timeout_s)
+
+
+def _value(address: Address, status: int, answer: bytes) -> Any:
+    try:
+        value = json.loads(answer) if answer else None
+    except ValueError:
+        value = answer
+    if status >= 400 and isinstance(value, dict) and ("detail" in value or "title" in value):
+        raise Refused(status, value)
+    if status >= 300 or isinstance(value, bytes):
+        raise Unreachable(f"{address} answered {status}, not as a gateway's admin API does")
+    return value
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _bad(text: str) -> click.BadParameter:
+    return click.BadParameter(
+        f"{text!r} is no address: use http://HOST:PORT, HOST:PORT or the path of a Unix socket",
+        param_hint="'--admin'",
+    )

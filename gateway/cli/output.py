@@ -1,0 +1,93 @@
+"""How commands show what they found: tables for people, JSON for programs.
+
+Colour and box width only on a terminal, never with NO_COLOR set; piped output
+is plain text that is neither wrapped nor cut. Text from the gateway is shown
+as it is, never read as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+PIPED_WIDTH = 1_000
+
+STYLES: Mapping[str, str] = {
+    "healthy": "green",
+    "up": "green",
+    "unknown": "yellow",
+    "draining": "yellow",
+    "leaving": "yellow",
+    "ejected": "yellow",
+    "unhealthy": "red",
+    "down": "red",
+    "green": "green",
+    "blue": "blue",
+    "yellow": "yellow",
+}
+
+
+def print_json(value: object) -> None:
+    """The API's answer, indented."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing there"
+) -> None:
+    """A table; a column that starts with `>` is aligned right. `empty` is said for no rows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = list(rows)
+    if not rows:
+        click.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(
+            column.removeprefix(">"), justify="right" if right else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(highlight=False, width=width).print(table)
+
+
+def print_applied(answer: Mapping[str, Any] | None) -> None:
+    """Say that a change has reached the workers, or which one it has not reached yet."""
+    if not isinstance(answer, Mapping):
+        return
+    for warning in answer.get("warnings") or ():
+        click.echo(f"{click.style('warning', fg='yellow')}: {warning}", err=True)
+    applied = answer.get("applied")
+    if answer.get("dry_run"):
+        click.echo("dry run: nothing was changed")
+    elif isinstance(applied, Mapping):
+        reached, total = applied.get("workers", 0), applied.get("of", 0)
+        text = (
+            f"applied by {reached} of {total} workers, generation {answer.get('generation', '?')}"
+        )
+        if late := applied.get("late"):
+            text += f"; still waiting for {', '.join(map(str, late))} (the change stands)"
+        click.echo(click.style(text, fg="yellow" if late else "green"))
+
+
+def percent(share: float) -> str:
+    """`0.9` -> `90 %`, `0.123` -> `12.3 %`."""
+    return f"{share * 100:.1f}".rstrip("0").rstrip(".") + " %"
+
+
+def _cell(value: object) -> Text:
+    from rich.text import Text
+
+    text = "-" if value is None else str(value)
+    return Text(text, style=STYLES.get(text, ""))

@@ -1,0 +1,50 @@
+"""`gateway routes`: what is published where, and how it is split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from gateway.cli.options import Target, admin_options, json_option
+
+
+@click.command()
+@json_option
+@admin_options
+def routes(target: Target, as_json: bool) -> None:
+    """List all routes with their services, weights and shares."""
+    from gateway.cli.client import path
+    from gateway.cli.output import print_json, print_table
+
+    found = list(target.client().items(path("routes"), "routes"))
+    if as_json:
+        print_json({"routes": found})
+        return
+    print_table(
+        ("ROUTE", "SERVICE", ">WEIGHT", ">SHARE", ">REQ/S", ">ERRORS"),
+        (row for route in found for row in rows(route)),
+        empty="no routes yet; see: gateway services register --help",
+    )
+
+
+def rows(route: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    """A route's lines: one for each service, the name of the route on the first."""
+    from gateway.cli.output import percent
+
+    name = route["route"] + ("  (internal)" if route.get("internal") else "")
+    services = route.get("services") or ()
+    if not services:
+        yield name, None, None, None, None, None
+    for service in services:
+        traffic = service.get("traffic") or {}
+        yield (
+            name,
+            service["name"],
+            service["weight"],
+            percent(service["share"]),
+            f"{traffic.get('rate', 0):.1f}",
+            percent(traffic.get("error_ratio") or 0),
+        )
+        name = ""

@@ -1,0 +1,185 @@
+"""`gateway services`: what is registered, its instances, and registering by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gateway.cli.options import (
+    Target,
+    admin_options,
+    force_option,
+    json_option,
+    write_options,
+    write_query,
+)
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@admin_options
+@click.pass_context
+def services(context: click.Context, target: Target, as_json: bool) -> None:
+    """List services; show, register and delete them."""
+    if context.invoked_subcommand is not None:
+        return
+    from gateway.cli.client import path
+    from gateway.cli.output import print_json, print_table
+
+    found = list(target.client().items(path("services"), "services"))
+    if as_json:
+        print_json({"services": found})
+        return
+    print_table(
+        ("SERVICE", "APPLICATION", "ROUTES", ">INSTANCES", ">HEALTHY", "STATE"),
+        (_row(service) for service in found),
+        empty="no services yet; see: gateway services register --help",
+    )
+
+
+@services.command()
+@click.argument("name")
+@json_option
+@admin_options
+def show(target: Target, name: str, as_json: bool) -> None:
+    """List the instances of service NAME with their health and open work."""
+    from gateway.cli.client import path
+    from gateway.cli.output import print_json, print_table
+
+    answer = target.client().get(path("services", name, "instances"))
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ("INSTANCE", "ADDRESS", "HEALTH", "STATE", ">IN FLIGHT", ">WEBSOCKETS"),
+        (
+            (
+                instance["id"],
+                instance["address"],
+                instance["health"],
+                instance["state"],
+                instance.get("in_flight"),
+                instance.get("websockets"),
+            )
+            for instance in answer["instances"]
+        ),
+        empty=f"{name} has no instances",
+    )
+
+
+@services.command()
+@click.argument("name")
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    required=True,
+    metavar="HOST[/PATH]",
+    help="Route to join; repeatable. A host without a dot is published under the domain.",
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    required=True,
+    metavar="HOST:PORT",
+    help="Where an instance listens; repeatable.",
+)
+@click.option("--coexist", is_flag=True, help="Join, with weight 0, a route another service holds.")
+@click.option("--check", "check_path", metavar="PATH", help="Check health by GET PATH, not by TCP.")
+@click.option(
+    "--balancer",
+    type=click.Choice(("round_robin", "least_requests", "two_random_choices")),
+    default="round_robin",
+    show_default=True,
+    help="How requests spread over the instances.",
+)
+@write_options
+@admin_options
+def register(
+    target: Target,
+    name: str,
+    routes: Sequence[str],
+    endpoints: Sequence[str],
+    coexist: bool,
+    check_path: str | None,
+    balancer: str,
+    dry_run: bool,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """Register service NAME, or replace its registration.
+
+    The first service of a route gets weight 100, one that coexists gets 0.
+
+    \b
+    gateway services register shop-v1 --route shop.example --endpoint 10.0.0.5:80
+    gateway services register shop-v2 --route shop.example --endpoint 10.0.0.6:80 --coexist
+    """
+    from gateway.cli.client import path
+    from gateway.cli.output import print_applied, print_json
+
+    body: dict[str, Any] = {
+        "routes": [claim(text) for text in routes],
+        "endpoints": list(endpoints),
+        "coexist": coexist,
+        "balancer": balancer,
+    }
+    if check_path is not None:
+        body["health"] = {"path": check_path}
+    answer = target.client().call(
+        "PUT", path("services", name), write_query(dry_run, reason), body=body
+    )
+    print_json(answer) if as_json else print_applied(answer)
+
+
+@services.command()
+@click.argument("name")
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Cut what is still open after this time.  [default: timeouts.drain]",
+)
+@force_option
+@write_options
+@admin_options
+def delete(
+    target: Target,
+    name: str,
+    drain_timeout: float | None,
+    force: bool,
+    dry_run: bool,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """Drain service NAME, then remove it from its routes."""
+    from gateway.cli.client import path
+    from gateway.cli.output import print_applied, print_json
+
+    answer = target.client().call(
+        "DELETE",
+        path("services", name),
+        write_query(dry_run, reason, force, drain_timeout=drain_timeout),
+    )
+    print_json(answer) if as_json else print_applied(answer)
+
+
+def claim(text: str) -> dict[str, str]:
+    """`HOST[/PATH]` as the API has it."""
+    host, slash, rest = text.partition("/")
+    return {"host": host, "path": slash + rest} if slash else {"host": host}
+
+
+def _row(service: dict[str, Any]) -> tuple[object, ...]:
+    instances = service.get("instances") or ()
+    return (
+        service["name"],
+        service["application"],
+        ", ".join(route["route"] for route in service.get("routes") or ()) or None,
+        len(instances),
+        sum(instance.get("health") == "healthy" for instance in instances),
+        "leaving" if service.get("leaving") else "",
+    )

@@ -1,0 +1,120 @@
+"""The processes of the demo: started together, stopped together, ended with it.
+
+Every child has a process group of its own, so that Ctrl-C in a terminal reaches
+the demo only and the order of stopping is the demo's: first the gateway, which
+drains, then what stands behind it. Should the demo be killed, the system tells
+the gateway to stop (Linux) and the backends see their standard input end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+PR_SET_PDEATHSIG = 1
+STOP_S = 15.0
+
+
+class Stage:
+    """A context: what was started in it is stopped when it is left."""
+
+    def __init__(self, log: Path) -> None:
+        self._log_path = log
+        self._log: IO[bytes] | None = None
+        self._gateway: subprocess.Popen[bytes] | None = None
+        self._backends: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        self._log = self._log_path.open("wb")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start_gateway(self, arguments: Sequence[str]) -> None:
+        """Start `gateway ARGUMENTS`; what it prints goes to the log."""
+        self._gateway = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "gateway", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            process_group=0,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+
+    def start_backend(self, name: str, kind: str) -> int:
+        """Start a backend on a free port; the port once it listens.
+
+        Raises `RuntimeError` when it does not come up.
+        """
+        backend = subprocess.Popen(  # noqa: S603 - our own program
+            [
+                *(sys.executable, "-m", "gateway.demo.backend"),
+                *("--name", name, "--kind", kind, "--tied"),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            process_group=0,
+        )
+        self._backends.append(backend)
+        assert backend.stdout is not None
+        line = backend.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{name} did not start; see {self._log_path}")
+        return int(line)
+
+    def gateway_code(self) -> int | None:
+        """The gateway's exit code, None while it runs."""
+        return None if self._gateway is None else self._gateway.poll()
+
+    def wait_gateway(self) -> int:
+        """Wait for the gateway's end; its exit code."""
+        assert self._gateway is not None
+        return self._gateway.wait()
+
+    def last_words(self) -> str:
+        """The end of the log."""
+        lines = self._log_path.read_text(errors="replace").strip().splitlines()
+        return "\n".join(lines[-3:])
+
+    def stop(self) -> None:
+        """Stop the gateway, then the backends; again: nothing."""
+        if self._gateway is not None:
+            _end(self._gateway)
+        for backend in self._backends:
+            backend.terminate()
+        for backend in self._backends:
+            _end(backend)
+        if self._log is not None:
+            self._log.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(STOP_S)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _end_with_parent() -> None:
+    """In the child before exec: SIGTERM when the demo dies without stopping it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
