@@ -2,14 +2,49 @@
 
 Pure: bytes in, bytes out. What is passed on is encoded anew, so extensions and odd chunk
 sizes end here. Memory is bounded by the piece fed and one line.
+
+A piece that lies wholly inside a chunk is returned as it is, without a copy; a chunk costs
+one regular expression, so 20,000 chunks of one byte cost about 15 ms.
 """
 
 from __future__ import annotations
 
-from gateway.proxy.codec import HeadLimits
+import re
+
+from gateway.proxy.fields import NEVER_IN_TRAILERS, flat
+from gateway.proxy.heads import HeadLimits, Malformed
+from gateway.proxy.lines import TCHAR, TOKEN, VALUE_BYTES
 
 TRAILER_LIMITS = HeadLimits(bytes=16384, fields=64)
 LAST_CHUNK = b"0\r\n\r\n"
+
+MAX_LINE = 4096
+"""Of a chunk's size and extensions, line end included."""
+MAX_EXTENSIONS = 65536
+"""Sum of all extensions of one body: they are overhead nobody reads (CVE-2023-39326)."""
+
+_TOKEN = rb"[" + TCHAR + rb"]++"
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+_SIZE = re.compile(
+    rb"([0-9A-Fa-f]{1,16})"
+    rb"((?:[ \t]*+;[ \t]*+"
+    + _TOKEN
+    + rb"(?:[ \t]*+=[ \t]*+(?:"
+    + _TOKEN
+    + rb"|"
+    + _QUOTED
+    + rb"))?)*+)"
+    rb"\r\n"
+)
+_PART_OF_SIZE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t;][\t -~\x80-\xff]*)?\r?)?")
+_MAX_SIZE = (1 << 63) - 1
+
+# Where the decoder stands; DATA lasts until the CRLF behind the data.
+_AT_SIZE = 0
+_IN_DATA = 1
+_IN_TRAILERS = 2
+_DONE = 3
+_BROKEN = 4
 
 
 class ChunkedDecoder:
@@ -19,7 +54,19 @@ class ChunkedDecoder:
     trailers: ready `Name: value` lines, without those a trailer must not hold.
     """
 
-    __slots__ = ("done", "rest", "status", "trailers")
+    __slots__ = (
+        "_extensions",
+        "_left",
+        "_limits",
+        "_part",
+        "_state",
+        "_trailer_bytes",
+        "_trailer_fields",
+        "done",
+        "rest",
+        "status",
+        "trailers",
+    )
 
     done: bool
     rest: bytes
@@ -31,10 +78,143 @@ class ChunkedDecoder:
         self.done = False
         self.rest = b""
         self.trailers = b""
+        self._limits = limits
+        self._state = _AT_SIZE
+        self._left = 0  # bytes of data and of the CRLF behind it that have not come yet
+        self._part = b""  # a line, or the CRLF behind data, that has come in part
+        self._extensions = 0
+        self._trailer_bytes = 0
+        self._trailer_fields = 0
 
     def feed(self, data: bytes) -> bytes:
         """The payload in this piece, b"" if none. Raises Malformed, then and ever after."""
-        raise NotImplementedError
+        if self._state == _IN_DATA and len(data) <= self._left - 2:
+            self._left -= len(data)
+            return data
+        if self._state == _DONE:
+            self.rest += data
+            return b""
+        if self._part:
+            data = self._part + data
+            self._part = b""
+        out: list[bytes] = []
+        at = 0
+        if self._state <= _IN_DATA:
+            at = self._chunks(data, out)
+        if self._state == _IN_TRAILERS:
+            at = self._trailers(data, at)
+        if self._state == _DONE:
+            self.rest = data[at:]
+        elif self._state == _BROKEN:
+            raise Malformed(self.status, "invalid chunked body")
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _broken(self, reason: str) -> Malformed:
+        self._state = _BROKEN
+        return Malformed(self.status, reason)
+
+    def _chunks(self, data: bytes, out: list[bytes]) -> int:
+        """Reads chunks up to the last one or the end of `data`; returns where it stopped."""
+        at = 0
+        end = len(data)
+        left = self._left
+        match_size = _SIZE.match
+        while True:
+            if left:  # data, then CRLF
+                if end - at < left:
+                    payload = min(end - at, left - 2) if left > 2 else 0
+                    if payload:
+                        out.append(data[at : at + payload])
+                        at += payload
+                        left -= payload
+                    if at < end:
+                        if data[at] != 13:
+                            raise self._broken("chunk data is longer than its size")
+                        self._part = data[at:]
+                    self._left = left
+                    self._state = _IN_DATA
+                    return end
+                stop = at + left - 2
+                if data[stop : stop + 2] != b"\r\n":
+                    raise self._broken("chunk data is longer than its size")
+                if stop > at:
+                    out.append(data[at:stop])
+                at = stop + 2
+                left = 0
+            if at == end:
+                break
+            match = match_size(data, at, at + MAX_LINE)
+            if match is None:
+                self._part_of_size(data, at)
+                break
+            digits, extensions = match.groups()
+            at = match.end()
+            if extensions:
+                self._extensions += len(extensions)
+                if self._extensions > MAX_EXTENSIONS:
+                    raise self._broken("chunk extensions are too large")
+            size = int(digits, 16)
+            if size == 0:
+                self._left = 0
+                self._state = _IN_TRAILERS
+                return at
+            if size > _MAX_SIZE:
+                raise self._broken("chunk is too large")
+            left = size + 2
+        self._left = 0
+        self._state = _AT_SIZE
+        return end
+
+    def _part_of_size(self, data: bytes, at: int) -> None:
+        """Keeps the beginning of a size line, if it can still become one."""
+        part = data[at : at + MAX_LINE]
+        if len(part) == MAX_LINE or _PART_OF_SIZE.fullmatch(part) is None:
+            raise self._broken("invalid chunk size or extension")
+        self._part = part
+
+    def _trailers(self, data: bytes, at: int) -> int:
+        """Reads trailer lines up to the empty one or the end of `data`."""
+        kept: list[bytes] = []
+        while True:
+            stop = data.find(b"\r\n", at)
+            used = (len(data) if stop < 0 else stop + 2) - at
+            if self._trailer_bytes + used > self._limits.bytes:
+                raise self._broken("trailers are too large")
+            if stop < 0:
+                part = data[at:]
+                # All but a CR at the very end is part of the line.
+                if (part[:-1] if part.endswith(b"\r") else part).translate(None, VALUE_BYTES):
+                    raise self._broken("control byte or bare CR or LF in trailers")
+                self._part = part
+                at = len(data)
+                break
+            self._trailer_bytes += used
+            line = data[at:stop]
+            at = stop + 2
+            if not line:
+                self._state = _DONE
+                self.done = True
+                break
+            self._trailer_fields += 1
+            if self._trailer_fields > self._limits.fields:
+                raise self._broken("too many trailers")
+            name, colon, value = line.partition(b":")
+            if not colon or TOKEN.fullmatch(name) is None or line.translate(None, VALUE_BYTES):
+                raise self._broken("invalid trailer")
+            if _is_allowed(name):
+                kept.append(b"%b: %b\r\n" % (name, value.strip(b" \t")))
+        if kept:
+            self.trailers += b"".join(kept)
+        return at
+
+
+_FORBIDDEN = frozenset(flat(name) for name in NEVER_IN_TRAILERS)
+
+
+def _is_allowed(name: bytes) -> bool:
+    """Compared by letters only, so that no other spelling gets through."""
+    letters = flat(name)
+    return letters not in _FORBIDDEN and not letters.startswith((b"xforwarded", b"secwebsocket"))
 
 
 def encode_chunk(data: bytes) -> bytes:
