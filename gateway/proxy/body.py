@@ -1,0 +1,69 @@
+"""A body on its way from one side to the other: bytes in, bytes out, no I/O.
+
+The same for requests and answers. What comes out is framed anew for the other
+side, so that nothing of the sender's chunking (sizes, extensions) gets through,
+and an end is only ever written where an end was read.
+"""
+
+from __future__ import annotations
+
+from .chunked import ChunkedDecoder, encode_chunk, last_chunk
+from .codec import Framing
+
+
+class Body:
+    """One message's body. `framing`/`length` as received, `out` as to be sent.
+
+    done: its end was read. rest: what came behind the end. size: payload bytes
+    so far. `fault` is the status of Malformed when the sender breaks the coding.
+    """
+
+    __slots__ = ("_decoder", "_left", "done", "framing", "out", "rest", "size")
+
+    def __init__(self, framing: Framing, length: int, out: Framing, fault: int) -> None:
+        self.framing = framing
+        self.out = out
+        self.done = framing is Framing.NONE or (framing is Framing.LENGTH and length == 0)
+        self.rest = b""
+        self.size = 0
+        self._left = length
+        self._decoder = ChunkedDecoder(fault) if framing is Framing.CHUNKED else None
+
+    def feed(self, data: bytes) -> bytes:
+        """What to send on for `data`. Raises Malformed, with nothing of `data` passed on."""
+        if self.done:
+            self.rest += data
+            return b""
+        if self.framing is Framing.LENGTH:
+            left = self._left - len(data)
+            if left <= 0:
+                if left:
+                    self.rest = data[left:]
+                    data = data[:left]
+                    left = 0
+                self.done = True
+            self._left = left
+            self.size += len(data)
+            return data
+        decoder = self._decoder
+        if decoder is None:
+            self.size += len(data)
+            return encode_chunk(data) if self.out is Framing.CHUNKED else data
+        payload = decoder.feed(data)
+        self.size += len(payload)
+        if decoder.done:
+            self.done = True
+            self.rest = decoder.rest
+        if self.out is not Framing.CHUNKED:
+            return payload
+        encoded = encode_chunk(payload)
+        return encoded + last_chunk(decoder.trailers) if self.done else encoded
+
+    def end(self) -> bytes | None:
+        """The sender has closed: the bytes that complete the body, or None if it is cut."""
+        if self.done:
+            return b""
+        if self.framing is not Framing.UNTIL_CLOSE:
+            return None
+        self.done = True
+        return last_chunk() if self.out is Framing.CHUNKED else b""

@@ -1,0 +1,276 @@
+"""A client's connection: heads are taken off it one after the other, in order.
+
+While an exchange is under way the bytes behind its request stay here
+(pipelining) and reading pauses when they are many. The connection owns the one
+deadline that the worker's sweep looks at, whoever set it last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from gateway.metrics.worker import Gauge
+
+from . import transports
+from .codec import Malformed, RequestHead, parse_request
+from .exchange import Exchange
+from .replies import reply
+
+if TYPE_CHECKING:
+    from .dataplane import DataPlane
+
+PENDING_BYTES = 64 * 1024
+"""Reading pauses when this much waits behind the request under way."""
+LINGER_S = 5.0
+FOREVER = float("inf")
+
+
+class Phase(Enum):
+    """What the connection is waiting for."""
+
+    IDLE = 1
+    """The first byte of a request."""
+    HEAD = 2
+    """The rest of a head."""
+    EXCHANGE = 3
+    """The end of the exchange."""
+    LINGER = 4
+    """The client's end of the connection: all was said, what comes is discarded."""
+    CLOSED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Entrypoint:
+    """Where a connection came in. `serve` takes each complete request head."""
+
+    name: str
+    internal: bool
+    port: bytes
+    open: Gauge
+    serve: Callable[[ClientConnection, RequestHead], None]
+
+
+class ClientConnection(asyncio.Protocol):
+    """One accepted connection."""
+
+    __slots__ = (
+        "_processing",
+        "_reading",
+        "deadline",
+        "entrypoint",
+        "exchange",
+        "peer",
+        "peer_text",
+        "pending",
+        "phase",
+        "plane",
+        "transport",
+        "trusted",
+        "writable",
+    )
+
+    def __init__(self, plane: DataPlane, entrypoint: Entrypoint, peer: str) -> None:
+        # for the life of the connection
+        self.plane = plane
+        self.entrypoint = entrypoint
+        self.peer_text = peer
+        self.peer = peer.encode()
+        self.trusted = plane.trusts(peer)
+        self.transport: asyncio.Transport | None = None
+        self.writable = True
+        self._reading = True
+        self._processing = False
+        # changing
+        self.phase = Phase.IDLE
+        self.deadline = FOREVER
+        self.pending = b""
+        self.exchange: Exchange | None = None
+
+    # -- what the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=transports.WRITE_HIGH_WATER)
+        self.deadline = self.plane.time() + self.plane.timeouts.client_idle
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.request_data(data)
+        elif self.phase is Phase.LINGER:
+            return
+        else:
+            self.pending = self.pending + data if self.pending else data
+            if not self._processing:
+                self._process()
+
+    def eof_received(self) -> bool:
+        if self.exchange is not None:
+            return self.exchange.client_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.phase = Phase.CLOSED
+        self.pending = b""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.client_lost()
+        self.plane.client_closed(self)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.exchange is not None:
+            self.exchange.client_writable(False)
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.exchange is not None:
+            self.exchange.client_writable(True)
+        elif self.pending and not self._processing:
+            self._process()
+
+    # -- what an exchange does with it
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; ignored once the connection is gone."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def write_eof(self) -> None:
+        """Send no more."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def set_reading(self, wanted: bool) -> None:
+        """Pause or resume reading from the client."""
+        if wanted is not self._reading and self.transport is not None:
+            self._reading = wanted
+            if self.transport.is_closing():
+                return
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    def hold(self, data: bytes) -> None:
+        """Keep bytes that belong to a later request."""
+        self.pending = self.pending + data if self.pending else data
+        if len(self.pending) > PENDING_BYTES:
+            self.set_reading(False)
+
+    def exchange_done(self, keep_alive: bool) -> None:
+        """The exchange has written all of its answer and lets go of the connection."""
+        complete = self.exchange is None or self.exchange.request_done
+        self.exchange = None
+        self.served(keep_alive, complete)
+
+    def served(self, keep_alive: bool, complete: bool = True) -> None:
+        """An answer was written; `complete`: the whole request was read."""
+        if self.transport is None:
+            return
+        if not keep_alive or self.plane.draining:
+            self.end(linger=not complete or bool(self.pending))
+            return
+        self.phase = Phase.IDLE
+        self.deadline = self.plane.time() + self.plane.timeouts.client_idle
+        self.set_reading(True)
+        if self.pending and not self._processing:
+            self._process()
+
+    def end(self, linger: bool) -> None:
+        """End the connection after what was written.
+
+        With `linger` the client may still be sending: closing now would reset
+        the connection and could destroy the answer on its way, so only our side
+        is closed and the rest is discarded for a while (RFC 9112, 9.6).
+        """
+        transport = self.transport
+        if transport is None:
+            return
+        self.phase = Phase.LINGER
+        self.pending = b""
+        now = self.plane.time()
+        if linger and transport.can_write_eof():
+            self.deadline = now + LINGER_S
+            self.set_reading(True)
+            transport.write_eof()
+        else:
+            self.deadline = now + self.plane.timeouts.client_body
+            transport.close()
+
+    def cut(self, reset: bool) -> None:
+        """End the connection in the middle of an answer, so that the client sees it.
+
+        An answer that says where it ends is visibly short after an orderly close;
+        one that ends with the connection (`reset`) needs a reset to look cut.
+        """
+        self.exchange = None
+        if self.transport is None:
+            return
+        if reset:
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.abort()
+        else:
+            self.end(linger=False)
+
+    def abort(self) -> None:
+        """Close the connection now; what was not sent yet is lost."""
+        if self.transport is not None:
+            self.phase = Phase.LINGER
+            self.transport.abort()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        if self.exchange is not None:
+            self.exchange.expire()
+        elif self.phase is Phase.HEAD:
+            self._refuse(Malformed(408, "the request head did not arrive in time"))
+        elif self.phase is Phase.IDLE and self.transport is not None:
+            self.phase = Phase.LINGER
+            self.deadline = self.plane.time() + LINGER_S
+            self.transport.close()
+        else:
+            self.abort()
+
+    # -- heads
+
+    def _process(self) -> None:
+        """Serve the requests that wait, until one is under way or a head is incomplete."""
+        self._processing = True
+        try:
+            while self.pending and self.writable and self.exchange is None:
+                if self.phase is Phase.LINGER or not self._next_request():
+                    break
+        finally:
+            self._processing = False
+
+    def _next_request(self) -> bool:
+        try:
+            head = parse_request(self.pending, self.plane.head_limits)
+        except Malformed as error:
+            self._refuse(error)
+            return False
+        if head is None:
+            if self.phase is Phase.IDLE:
+                self.phase = Phase.HEAD
+                self.deadline = self.plane.time() + self.plane.timeouts.client_header
+            return False
+        self.pending = self.pending[head.size :]
+        self.phase = Phase.EXCHANGE
+        self.deadline = FOREVER
+        self.entrypoint.serve(self, head)
+        return True
+
+    def _refuse(self, error: Malformed) -> None:
+        self.write(reply(error.status, error.reason, close=True))
+        self.plane.refused(self, error.status)
+        self.end(linger=True)

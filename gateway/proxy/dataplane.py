@@ -1,0 +1,293 @@
+"""The data plane of one worker: what its connections and exchanges share.
+
+The worker feeds it snapshots, settings and listening sockets; everything else
+follows from what clients send. It holds the one timer of the worker: a sweep
+that looks at every connection's deadline, closes idle upstream connections and
+ends ejections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.model import InstanceId, ServiceId
+from gateway.core.snapshot import Snapshot
+from gateway.routing.forwarding import TrustedProxies
+from gateway.routing.outlier import EjectionPolicy, record_failure, record_success
+from gateway.routing.world import World
+
+from . import transports
+from .acceptor import Acceptor
+from .access_log import AccessLog
+from .client import ClientConnection, Entrypoint, Phase
+from .codec import HeadLimits, RequestHead
+from .exchange import Exchange
+from .health import serve_health
+from .reasons import Reason
+from .retry import RetryBudget
+from .upstream import UpstreamPool
+
+if TYPE_CHECKING:
+    from gateway.metrics.worker import Gauge, ServiceSeries, WorkerMetrics
+    from gateway.routing.pool import Pool
+    from gateway.routing.service import InstanceState, ServiceState
+    from gateway.runtime.settings import Settings
+
+SWEEP_S = 0.1
+HEALTH_ENTRYPOINT = "health"
+DRAIN_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Ejection:
+    """This worker stopped using an instance for `seconds` because of `reason`."""
+
+    instance: InstanceId
+    seconds: float
+    reason: str
+
+
+class DataPlane:
+    """Clients in front, instances behind, one snapshot in between."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings,
+        metrics: WorkerMetrics,
+        slot: int,
+        report: Callable[[Ejection], None],
+    ) -> None:
+        self.loop = loop
+        self.metrics = metrics
+        self.time = loop.time
+        self.ready = False
+        self.closing = False
+        """Lame duck: answers carry `Connection: close`."""
+        self.draining = False
+        """Connections end after the request under way."""
+        self.world = World(slot, random.random)
+        self.budget = RetryBudget()
+        self._report = report
+        self._random_bits = random.SystemRandom().getrandbits(64) ^ slot
+        self._ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - not secret
+        self._clients: set[ClientConnection] = set()
+        self._pools: dict[UpstreamPool, InstanceState] = {}
+        self._entrypoints: dict[str, Entrypoint] = {}
+        self._served_by: dict[ServiceId, bytes] = {}
+        self._log = AccessLog("off")
+        self._acceptor = Acceptor(loop, self._serve, self._has_room)
+        self.configure(settings)
+        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+
+    # -- what the worker does with it
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Serve by this snapshot: every request begun after this returns follows it."""
+        before = self.world.snapshot
+        retired = self.world.apply(snapshot)
+        if before.generation == 0:
+            self.metrics.retain(set(snapshot.services), set(snapshot.routes))
+        else:
+            routes = [r for r in before.routes if r not in snapshot.routes]
+            if retired.services or routes:
+                self.metrics.retire(retired.services, routes)
+        for service in retired.services:
+            self._served_by.pop(service, None)
+        self._publish_gauges()
+
+    def configure(self, settings: Settings) -> None:
+        """Take over settings; connections keep the deadlines they have."""
+        self.settings = settings
+        self.timeouts = settings.timeouts
+        self.limits = settings.limits
+        self.head_limits = HeadLimits(settings.limits.head_bytes, settings.limits.headers)
+        self._trusted = TrustedProxies(settings.trusted_proxies)
+        workers = settings.workers if isinstance(settings.workers, int) else 1
+        connections = settings.limits.connections
+        self._most_clients = None if connections is None else -(-connections // workers)
+        ejection = settings.ejection
+        self._ejection_policy = EjectionPolicy(
+            ejection.failures, ejection.seconds, ejection.max_seconds
+        )
+        self._served_by.clear()
+        if self._log.target != settings.access_log:
+            self._log.close()
+            self._log = AccessLog(settings.access_log)
+
+    def listen(self, sock: socket.socket, entrypoint: str) -> None:
+        """Accept on `sock`, which somebody else holds, for the entrypoint of that name."""
+        if entrypoint not in self._entrypoints:
+            self._entrypoints[entrypoint] = self._entrypoint(sock, entrypoint)
+        self._acceptor.listen(sock, entrypoint)
+
+    def unlisten(self, sock: socket.socket) -> None:
+        """Stop accepting on `sock`; it stays open."""
+        self._acceptor.unlisten(sock)
+
+    def begin_lame_duck(self) -> None:
+        """Go on serving, but tell clients to go elsewhere with their next request."""
+        self.closing = True
+
+    async def drain(self, deadline_s: float) -> int:
+        """End all connections, each after its request; how many had to be cut at the deadline."""
+        self.closing = self.draining = True
+        end = self.time() + deadline_s
+        for client in list(self._clients):
+            if client.phase is Phase.IDLE:
+                client.end(linger=False)
+        while self._clients and self.time() < end:
+            await asyncio.sleep(DRAIN_POLL_S)
+        cut = list(self._clients)
+        for client in cut:
+            client.abort()
+        for pool in self._pools:
+            pool.close()
+        if cut:
+            await asyncio.sleep(0)  # connection_lost of the cut ones, so that they are counted
+        self._sweeper.cancel()
+        self._publish_gauges()
+        self._log.close()
+        return len(cut)
+
+    def reopen_logs(self) -> None:
+        """The access log's file was moved away: open it anew."""
+        self._log.reopen()
+
+    @property
+    def open_connections(self) -> int:
+        """Clients connected now, those of `health.listen` included."""
+        return len(self._clients)
+
+    # -- what connections and exchanges ask
+
+    def trusts(self, peer: str) -> bool:
+        """Are this peer's forwarding fields believed?"""
+        return self._trusted.trusts(peer)
+
+    def new_request_id(self) -> bytes:
+        """128 random bits in hex. Not a secret, only unlikely to repeat."""
+        return b"%032x" % self._ids.getrandbits(128)
+
+    def series(self, pool: Pool, service: ServiceState) -> ServiceSeries:
+        """The counters of a service on a route."""
+        found: ServiceSeries | None = pool.series.get(service.id)
+        if found is None:
+            found = pool.series[service.id] = self.metrics.series(
+                pool.route.id, service.application, service.id, service.version
+            )
+        return found
+
+    def served_by(self, service: ServiceState) -> bytes:
+        """The `X-Served-By` line of a service, or nothing where that is switched off."""
+        line = self._served_by.get(service.id)
+        if line is None:
+            line = (
+                b"X-Served-By: %s\r\n" % service.name.encode() if self.settings.served_by else b""
+            )
+            self._served_by[service.id] = line
+        return line
+
+    def upstreams(self, instance: InstanceState, port: int) -> UpstreamPool:
+        """The connections to one port of an instance."""
+        found: UpstreamPool | None = instance.upstreams.get(port)
+        if found is None:
+            found = instance.upstreams[port] = UpstreamPool(self.loop, instance.host, port)
+            self._pools[found] = instance
+        return found
+
+    def instance_answered(self, instance: InstanceState) -> None:
+        """Passive health: an answer came."""
+        if instance.failures:
+            record_success(instance)
+
+    def instance_failed(self, instance: InstanceState, reason: Reason) -> None:
+        """Passive health: the instance could not be used; perhaps leave it alone for a while."""
+        now = self.time()
+        until = record_failure(instance, now, self._ejection_policy)
+        if until is not None and self.world.eject(instance, until):
+            self._report(Ejection(instance.id, until - now, reason))
+
+    def finished(self, exchange: Exchange) -> None:
+        """An exchange has ended: count it and log it."""
+        exchange.count(self.time(), self.metrics)
+        if self._log.enabled:
+            self._log.write(**exchange.log_fields(self.time()))
+
+    def refused(self, client: ClientConnection, status: int) -> None:
+        """A client sent what is no request."""
+        self.metrics.unrouted(b"", status)
+        if self._log.enabled:
+            self._log.write(
+                entrypoint=client.entrypoint.name,
+                client=client.peer_text,
+                status=status,
+                flags=Reason.CLIENT_TIMEOUT if status == 408 else Reason.CLIENT_PROTOCOL_ERROR,
+            )
+
+    def client_closed(self, client: ClientConnection) -> None:
+        """A client's connection has ended."""
+        if client in self._clients:
+            self._clients.remove(client)
+            client.entrypoint.open.add(-1)
+            self._acceptor.resume()
+
+    # -- inside
+
+    def _entrypoint(self, sock: socket.socket, name: str) -> Entrypoint:
+        settings = self.settings.entrypoints.get(name)
+        gauge: Gauge = self.metrics.entrypoint(name)
+        return Entrypoint(
+            name=name,
+            internal=settings is not None and settings.internal,
+            port=b"%d" % sock.getsockname()[1],
+            open=gauge,
+            serve=serve_health if name == HEALTH_ENTRYPOINT else serve_request,
+        )
+
+    def _has_room(self) -> bool:
+        return self._most_clients is None or len(self._clients) < self._most_clients
+
+    def _serve(self, sock: socket.socket, peer: str, entrypoint: str) -> None:
+        client = ClientConnection(self, self._entrypoints[entrypoint], peer)
+        self._clients.add(client)
+        client.entrypoint.open.add(1)
+        transports.accept(self.loop, sock, client)
+
+    def _sweep(self) -> None:
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
+        now = self.time()
+        for client in [c for c in self._clients if c.deadline < now]:
+            client.expire()
+        not_before = now - self.timeouts.upstream_idle
+        gone = []
+        for pool, instance in self._pools.items():
+            if self.world.instance(instance.id) is not instance:
+                gone.append(pool)
+            else:
+                pool.sweep(not_before)
+        for pool in gone:
+            del self._pools[pool]
+            pool.close()
+        self.world.tick(now)
+        self._publish_gauges()
+        self._log.flush()
+
+    def _publish_gauges(self) -> None:
+        """Per-instance counts are shown at the sweep's pace: the request path has none of it."""
+        for instance in self._pools.values():
+            self.metrics.show_instance(
+                instance.id, instance.in_flight - instance.tunnels, instance.tunnels
+            )
+
+
+def serve_request(client: ClientConnection, head: RequestHead) -> None:
+    """Begin the exchange of a request."""
+    exchange = Exchange(client, head)
+    client.exchange = exchange
+    exchange.begin()

@@ -1,0 +1,253 @@
+"""Connections to instances: one pool per address, one exchange per connection at a time.
+
+A connection is handed out with `claim` and comes back with `release` only after
+a clean end of request and answer. What arrives on an idle connection was not
+asked for, so the connection is closed: an answer can never meet another
+request (HAProxy CVE-2026-33555, the redis-py incident of 2023).
+
+Knows nothing of routes, services or clients; its user is whoever implements
+`UpstreamUser`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import Protocol
+
+from . import transports
+
+IDLE_PER_ADDRESS = 1024
+QUARANTINE_S = 0.05
+"""How long a connection waits after an answer that must have no body.
+
+An origin that sends one all the same (to HEAD, with 204 or 304) would
+otherwise have it read as the answer to the next request."""
+
+
+class UpstreamUser(Protocol):
+    """What a connection tells whoever claimed it."""
+
+    def upstream_ready(self, connection: UpstreamConnection) -> None:
+        """The connection is open and yours."""
+
+    def upstream_failed(self, error: OSError) -> None:
+        """The connection could not be made; nothing was sent."""
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes came."""
+
+    def upstream_eof(self) -> bool:
+        """The origin will send no more. True: leave the sending side open."""
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The connection is gone; `error` when it did not end in order."""
+
+    def upstream_writable(self, writable: bool) -> None:
+        """Stop, or go on, writing."""
+
+
+class Use(Enum):
+    """What a connection is doing."""
+
+    CONNECTING = 1
+    BUSY = 2
+    IDLE = 3
+    QUARANTINE = 4
+    CLOSED = 5
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an instance."""
+
+    __slots__ = ("idle_since", "opening", "pool", "reused", "transport", "use", "user")
+
+    def __init__(self, pool: UpstreamPool, user: UpstreamUser) -> None:
+        self.pool = pool
+        self.user: UpstreamUser | None = user
+        self.transport: asyncio.Transport | None = None
+        self.use = Use.CONNECTING
+        self.reused = False
+        self.idle_since = 0.0
+        self.opening: asyncio.Task[None] | None = None
+
+    # -- what its user does with it
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; ignored once the connection is gone (the loss was or will be told)."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def write_eof(self) -> None:
+        """Send no more."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def set_reading(self, wanted: bool) -> None:
+        """Pause or resume reading; both are idempotent."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def release(self, now: float, quarantine: bool) -> None:
+        """Give the connection back after a clean end."""
+        self.user = None
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.pool.closed:
+            self.abort()
+            return
+        transport.resume_reading()
+        self.idle_since = now
+        if quarantine:
+            self.use = Use.QUARANTINE
+            self.pool.loop.call_later(QUARANTINE_S, self._end_quarantine)
+        else:
+            self.pool.put(self)
+
+    def abort(self) -> None:
+        """End the connection now; its user hears nothing more."""
+        self.user = None
+        self.use = Use.CLOSED
+        if self.opening is not None and not self.opening.done():
+            self.opening.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def close(self) -> None:
+        """End the connection in order, after what was written; its user hears nothing more."""
+        self.user = None
+        self.use = Use.CLOSED
+        if self.transport is not None:
+            self.transport.close()
+
+    def _end_quarantine(self) -> None:
+        if self.use is Use.QUARANTINE:
+            self.pool.put(self)
+
+    # -- what the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=transports.WRITE_HIGH_WATER)
+        if self.user is None:
+            transport.abort()
+            return
+        self.use = Use.BUSY
+        self.pool.open += 1
+        self.user.upstream_ready(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.user is not None:
+            self.user.upstream_data(data)
+        else:
+            self.pool.forget(self)
+            self.abort()
+
+    def eof_received(self) -> bool:
+        if self.user is not None:
+            return self.user.upstream_eof()
+        self.pool.forget(self)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.transport is not None:
+            self.pool.open -= 1
+        self.transport = None
+        user, self.user = self.user, None
+        if self.use is Use.IDLE:
+            self.pool.forget(self)
+        self.use = Use.CLOSED
+        if user is not None:
+            user.upstream_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self.user is not None:
+            self.user.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        if self.user is not None:
+            self.user.upstream_writable(True)
+
+
+class UpstreamPool:
+    """The connections of this worker to one address. Most recently used first."""
+
+    __slots__ = ("closed", "host", "idle", "loop", "open", "port")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        self.loop = loop
+        self.host = host
+        self.port = port
+        self.idle: list[UpstreamConnection] = []
+        self.open = 0
+        self.closed = False
+
+    def claim(self, user: UpstreamUser, not_before: float) -> UpstreamConnection | None:
+        """An idle connection used since `not_before`, now `user`'s; None when there is none.
+
+        It can be written to at once; `upstream_ready` is not called for it.
+        """
+        while self.idle:
+            connection = self.idle.pop()
+            transport = connection.transport
+            if transport is None or transport.is_closing():
+                continue
+            if connection.idle_since < not_before:
+                connection.close()
+                continue
+            connection.use = Use.BUSY
+            connection.user = user
+            connection.reused = True
+            return connection
+        return None
+
+    def connect(self, user: UpstreamUser) -> UpstreamConnection:
+        """A new connection; `upstream_ready` or `upstream_failed` follows, never before this returns."""
+        connection = UpstreamConnection(self, user)
+
+        def failed(error: OSError) -> None:
+            asker, connection.user = connection.user, None
+            connection.use = Use.CLOSED
+            if asker is not None:
+                asker.upstream_failed(error)
+
+        connection.opening = transports.connect(self.loop, self.host, self.port, connection, failed)
+        return connection
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for the next request."""
+        if self.closed or len(self.idle) >= IDLE_PER_ADDRESS:
+            connection.close()
+            return
+        connection.use = Use.IDLE
+        self.idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Drop a connection that ended while idle."""
+        try:
+            self.idle.remove(connection)
+        except ValueError:
+            pass
+
+    def sweep(self, not_before: float) -> None:
+        """Close connections that have been idle since before `not_before`."""
+        if self.idle and self.idle[0].idle_since < not_before:
+            keep: list[UpstreamConnection] = []
+            old: list[UpstreamConnection] = []
+            for connection in self.idle:
+                (old if connection.idle_since < not_before else keep).append(connection)
+            self.idle = keep
+            for connection in old:
+                connection.close()
+
+    def close(self) -> None:
+        """Close what is idle now and what comes back later."""
+        self.closed = True
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
