@@ -70,7 +70,7 @@ def condition(
         return Condition.DRAINING
     if observed.health.get(instance.id) is not Health.HEALTHY:
         return Condition.DOWN
-    if observed.address_of(instance.host) is None:
+    if observed.address_of(instance) is None:
         return Condition.DOWN
     return Condition.EJECTED if instance.id in observed.ejected else Condition.UP
 
@@ -122,7 +122,7 @@ def compile_service(state: State, observed: Observed, service: Service) -> Snaps
         instances=tuple(
             SnapshotInstance(
                 id=i.id,
-                host=observed.address_of(i.host) or UNRESOLVED,
+                host=observed.address_of(i) or UNRESOLVED,
                 port=i.port,
                 condition=condition(state, observed, service, i),
                 ports=i.ports,
@@ -142,8 +142,6 @@ class Compiler:
     _routes: Mapping[RouteId, SnapshotRoute] = field(default_factory=dict)
     _services: Mapping[ServiceId, SnapshotService] = field(default_factory=dict)
     _service_of: dict[InstanceId, ServiceId] = field(default_factory=dict)
-    _named: dict[str, set[ServiceId]] = field(default_factory=dict)
-    """Services with instances at a host name: name -> services."""
     _ports: dict[ServiceId, dict[RouteId, int | None]] = field(default_factory=dict)
     """The claims of each service, made when first asked for: one may have thousands."""
 
@@ -199,27 +197,19 @@ class Compiler:
         old = self._observed
         stale = _changed(old.instances, observed.instances)
         for sid in stale:
-            self._index(sid, old.instances.get(sid, ()), observed.instances.get(sid, ()))
+            for i in old.instances.get(sid, ()):
+                self._service_of.pop(i.id, None)
+        for sid in stale:
+            for i in observed.instances.get(sid, ()):
+                self._service_of[i.id] = sid
         touched = (
             _changed(old.health, observed.health)
+            | _changed(old.addresses, observed.addresses)
             | (old.ejected ^ observed.ejected)
             | (self._state.drained ^ state.drained)
         )
         stale.update(self._service_of[i] for i in touched if i in self._service_of)
-        for host in _changed(old.addresses, observed.addresses):
-            stale |= self._named.get(host, set())
         return stale
-
-    def _index(self, sid: ServiceId, old: tuple[Instance, ...], new: tuple[Instance, ...]) -> None:
-        for i in old:
-            self._service_of.pop(i.id, None)
-            at_host = self._named.get(i.host, set())
-            at_host.discard(sid)
-            if not at_host:
-                self._named.pop(i.host, None)
-        for i in new:
-            self._service_of[i.id] = sid
-            self._named.setdefault(i.host, set()).add(sid)
 
 
 def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> set[K]:

@@ -22,16 +22,16 @@ class Observed:
     """The verdicts of active checks; absent: unknown."""
     ejected: frozenset[InstanceId] = frozenset()
     """Instances out of rotation because real requests failed on them."""
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """Host names as last resolved: name -> IP address."""
+    addresses: Mapping[InstanceId, str] = field(default_factory=dict)
+    """The IP address behind an instance's host name, as a check last reached it."""
 
     def health_of(self, instance: InstanceId) -> Health:
         """The verdict of the active checks of an instance."""
         return self.health.get(instance, Health.UNKNOWN)
 
-    def address_of(self, host: str) -> str | None:
-        """The IP address behind the host of an endpoint; None: never resolved."""
-        return host if is_ip(host) else self.addresses.get(host)
+    def address_of(self, instance: Instance) -> str | None:
+        """The IP address of an instance; None: its host name never led to it."""
+        return instance.host if is_ip(instance.host) else self.addresses.get(instance.id)
 
 
 def is_ip(host: str) -> bool:
