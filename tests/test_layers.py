@@ -19,9 +19,11 @@ OWN = ("gateway", "admin")
 
 PURE_ROOMS = ("gateway.core", "gateway.routing")
 PURE_MODULES = frozenset(
-    "__future__ abc array base64 binascii bisect collections contextlib dataclasses difflib enum "
-    "fractions functools hashlib heapq hmac ipaddress itertools json math operator re string "
-    "struct types typing".split()
+    """
+    __future__ abc array base64 binascii bisect collections contextlib dataclasses difflib enum
+    fractions functools hashlib heapq hmac ipaddress itertools json math operator re string
+    struct types typing
+    """.split()  # noqa: SIM905 - easier to read
 )
 """Nothing here can see a file, a socket, a clock or a random number."""
 IMPURE_BUILTINS = frozenset({"open", "print", "input", "eval", "exec", "__import__"})

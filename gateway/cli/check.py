@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.style import style
+
 
 @click.command()
 @click.option(
@@ -27,6 +29,6 @@ def check(config: Path) -> None:
         configuration.load(config)
     except configuration.BadConfiguration as bad:
         for problem in bad.problems:
-            click.echo(f"{click.style(bad.source, bold=True)}: {problem}", err=True)
+            click.echo(f"{style(bad.source, bold=True)}: {problem}", err=True)
         raise SystemExit(1) from None
-    click.echo(f"{config}: {click.style('ok', fg='green')}")
+    click.echo(f"{config}: {style('ok', 'green')}")

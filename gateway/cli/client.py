@@ -19,6 +19,8 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from gateway.cli.style import style
+
 DEFAULT_SOCKET = Path("state/admin.sock")
 DEFAULT_URL = "http://127.0.0.1:8900"
 API = "/api/v1"
@@ -38,12 +40,12 @@ class Refused(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the detail and every place the problem names, to standard error."""
-        label = click.style("refused", fg="red", bold=True)
+        label = style("refused", "red", bold=True)
         code = self.problem.get("code")
         click.echo(f"{label}: {self.message}{f' [{code}]' if code else ''}", err=True, file=file)
         for error in self.problem.get("errors") or ():
             if isinstance(error, Mapping):
-                place = click.style(str(error.get("field", "?")), bold=True)
+                place = style(str(error.get("field", "?")), bold=True)
                 click.echo(f"  {place}: {error.get('message', '')}", err=True, file=file)
         if self.status == 401:
             click.echo(
@@ -61,7 +63,7 @@ class Unreachable(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print one line to standard error."""
-        label = click.style("not reachable", fg="red", bold=True)
+        label = style("not reachable", "red", bold=True)
         click.echo(f"{label}: {self.message}", err=True, file=file)
 
 
@@ -128,8 +130,8 @@ class AdminClient:
         self._where = where
         self._token = token
 
-    def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
-        """The answer's JSON value."""
+    def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+        """The answer's JSON object."""
         return self.call("GET", path, query)
 
     def items(self, path: str, key: str) -> Iterator[dict[str, Any]]:
@@ -150,8 +152,8 @@ class AdminClient:
         query: Iterable[tuple[str, str]] = (),
         body: object = None,
         timeout_s: float = TIMEOUT_S,
-    ) -> Any:
-        """Make one call; the answer's JSON value (None for an empty one).
+    ) -> dict[str, Any]:
+        """Make one call; the answer's JSON object.
 
         Raises `Refused` for a problem answer, `Unreachable` when no gateway answered.
         """
@@ -207,15 +209,27 @@ def _connection(address: Address, timeout_s: float) -> http.client.HTTPConnectio
     return kind(address.host, address.port, timeout=timeout_s)
 
 
-def _value(address: Address, status: int, answer: bytes) -> Any:
+class _Answer(dict[str, Any]):
+    """A JSON object; a member it lacks says that no gateway like ours made it."""
+
+    def __missing__(self, key: str) -> Any:
+        raise Unreachable(
+            f"the answer has no {key!r}: is that the admin API of a gateway, of this version?"
+        )
+
+
+def _value(address: Address, status: int, answer: bytes) -> dict[str, Any]:
+    value: object = None
     try:
-        value = json.loads(answer) if answer else None
-    except ValueError:
-        value = answer
-    if status >= 400 and isinstance(value, dict) and ("detail" in value or "title" in value):
-        raise Refused(status, value)
-    if status >= 300 or isinstance(value, bytes):
+        value = json.loads(answer, object_hook=_Answer) if answer else None
+    except (ValueError, RecursionError):
+        pass
+    if status == 204:
+        return {}
+    if not isinstance(value, dict) or 300 <= status < 400:
         raise Unreachable(f"{address} answered {status}, not as a gateway's admin API does")
+    if status >= 400:
+        raise Refused(status, value)
     return value
 
 

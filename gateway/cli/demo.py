@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.style import style
+
 if TYPE_CHECKING:
     from gateway.cli.client import AdminClient
     from gateway.demo.stage import Stage
@@ -145,7 +147,7 @@ def _print_tour(at: Places, state: Path) -> None:
     click.echo(f"in a browser: {at.public.replace('127.0.0.1', 'page.localhost')}/")
     click.echo("\nPaste these into another terminal, in this folder:\n")
     for number, stop in enumerate(stops(at), 1):
-        click.secho(f"# {number}. {stop.title}", fg="cyan")
+        click.echo(style(f"# {number}. {stop.title}", "cyan"))
         for line in stop.lines:
             click.echo(line)
         click.echo()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from gateway.cli.options import Target, admin_options, write_options, write_query
@@ -44,19 +47,13 @@ def drain(
         write_query(dry_run, reason, wait=f"{wait:g}" if wait else None),
         timeout_s=wait + MARGIN_S,
     )
-    open_work = answer.get("in_flight", 0) + answer.get("websockets", 0)
     if as_json:
         print_json(answer)
     else:
         print_applied(answer)
         if not dry_run:
-            click.echo(
-                f"{answer.get('in_flight', 0)} requests and {answer.get('websockets', 0)} "
-                f"WebSockets open on {instance}"
-                if open_work
-                else f"{instance} is drained: nothing is open"
-            )
-    if wait and open_work and not dry_run:
+            click.echo(_state(instance, answer))
+    if wait and not (dry_run or answer["drained"]):
         context.exit(1)
 
 
@@ -73,3 +70,9 @@ def resume(target: Target, instance: str, dry_run: bool, reason: str | None, as_
         "POST", path("instances", instance, "resume"), write_query(dry_run, reason)
     )
     print_json(answer) if as_json else print_applied(answer)
+
+
+def _state(instance: str, answer: Mapping[str, Any]) -> str:
+    if answer["drained"]:
+        return f"{instance} is drained: nothing is open"
+    return f"open on {instance}: {answer['in_flight']} requests, {answer['websockets']} WebSockets"

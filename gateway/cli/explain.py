@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from gateway.cli.options import Target, admin_options, json_option
+from gateway.cli.style import style
 
 
 @click.command()
@@ -64,13 +65,16 @@ def split(url: str) -> tuple[str, str]:
 
 
 def _show(answer: Mapping[str, Any]) -> None:
-    for key in ("status", "route", "service", "instance"):
-        if answer.get(key) is not None:
-            click.echo(f"{click.style(f'{key:<9}', bold=True)}{_plain(answer[key])}")
-    reasons = answer.get("why") or ()
-    for reason in (reasons,) if isinstance(reasons, str) else reasons:
+    instance = answer["instance"]
+    lines = {
+        "verdict": answer["verdict"],
+        "status": answer["status"],
+        "route": answer["route"],
+        "service": answer["service"],
+        "instance": None if instance is None else instance["id"],
+    }
+    for key, value in lines.items():
+        if value is not None:
+            click.echo(f"{style(f'{key:<10}', bold=True)}{value}")
+    for reason in answer["why"]:
         click.echo(f"  - {reason}")
-
-
-def _plain(value: object) -> object:
-    return value.get("id", value) if isinstance(value, Mapping) else value

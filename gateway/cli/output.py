@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.style import style
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -67,7 +69,7 @@ def print_applied(answer: Mapping[str, Any] | None) -> None:
     if not isinstance(answer, Mapping):
         return
     for warning in answer.get("warnings") or ():
-        click.echo(f"{click.style('warning', fg='yellow')}: {warning}", err=True)
+        click.echo(f"{style('warning', 'yellow')}: {warning}", err=True)
     applied = answer.get("applied")
     if answer.get("dry_run"):
         click.echo("dry run: nothing was changed")
@@ -78,7 +80,7 @@ def print_applied(answer: Mapping[str, Any] | None) -> None:
         )
         if late := applied.get("late"):
             text += f"; still waiting for {', '.join(map(str, late))} (the change stands)"
-        click.echo(click.style(text, fg="yellow" if late else "green"))
+        click.echo(style(text, "yellow" if late else "green"))
 
 
 def percent(share: float) -> str:

@@ -23,7 +23,7 @@ def routes(target: Target, as_json: bool) -> None:
         print_json({"routes": found})
         return
     print_table(
-        ("ROUTE", "SERVICE", ">WEIGHT", ">SHARE", ">REQ/S", ">ERRORS"),
+        ("ROUTE", "SERVICE", ">WEIGHT", ">SHARE", ">HEALTHY", ">REQ/S", ">ERRORS", ">P99 MS"),
         (row for route in found for row in rows(route)),
         empty="no routes yet; see: gateway services register --help",
     )
@@ -34,17 +34,19 @@ def rows(route: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
     from gateway.cli.output import percent
 
     name = route["route"] + ("  (internal)" if route.get("internal") else "")
-    services = route.get("services") or ()
-    if not services:
-        yield name, None, None, None, None, None
-    for service in services:
-        traffic = service.get("traffic") or {}
+    if not route["services"]:
+        yield (name, *(None,) * 7)
+    for service in route["services"]:
+        traffic = service["traffic"] or {}
+        p99 = traffic.get("p99")
         yield (
             name,
             service["name"],
             service["weight"],
             percent(service["share"]),
-            f"{traffic.get('rate', 0):.1f}",
+            f"{service['healthy']}/{service['instances']}",
+            f"{traffic.get('rate') or 0:.1f}",
             percent(traffic.get("error_ratio") or 0),
+            None if p99 is None else f"{p99 * 1000:.0f}",
         )
         name = ""

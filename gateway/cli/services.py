@@ -33,7 +33,7 @@ def services(context: click.Context, target: Target, as_json: bool) -> None:
         print_json({"services": found})
         return
     print_table(
-        ("SERVICE", "APPLICATION", "ROUTES", ">INSTANCES", ">HEALTHY", "STATE"),
+        ("SERVICE", "APPLICATION", "ROUTES", ">HEALTHY", "BALANCER", ""),
         (_row(service) for service in found),
         empty="no services yet; see: gateway services register --help",
     )
@@ -60,8 +60,8 @@ def show(target: Target, name: str, as_json: bool) -> None:
                 instance["address"],
                 instance["health"],
                 instance["state"],
-                instance.get("in_flight"),
-                instance.get("websockets"),
+                instance["in_flight"],
+                instance["websockets"],
             )
             for instance in answer["instances"]
         ),
@@ -155,7 +155,7 @@ def delete(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """Drain service NAME, then remove it from its routes."""
+    """Remove service NAME from its routes at once; it is gone when its work has ended."""
     from gateway.cli.client import path
     from gateway.cli.output import print_applied, print_json
 
@@ -164,7 +164,15 @@ def delete(
         path("services", name),
         write_query(dry_run, reason, force, drain_timeout=drain_timeout),
     )
-    print_json(answer) if as_json else print_applied(answer)
+    if as_json:
+        print_json(answer)
+        return
+    print_applied(answer)
+    if not (dry_run or answer["removed"]):
+        click.echo(
+            f"{name} is gone once these have ended: {answer['in_flight']} requests, "
+            f"{answer['websockets']} WebSockets"
+        )
 
 
 def claim(text: str) -> dict[str, str]:
@@ -174,12 +182,13 @@ def claim(text: str) -> dict[str, str]:
 
 
 def _row(service: dict[str, Any]) -> tuple[object, ...]:
-    instances = service.get("instances") or ()
+    instances = service["instances"]
+    healthy = sum(instance["health"] == "healthy" for instance in instances)
     return (
         service["name"],
         service["application"],
-        ", ".join(route["route"] for route in service.get("routes") or ()) or None,
-        len(instances),
-        sum(instance.get("health") == "healthy" for instance in instances),
-        "leaving" if service.get("leaving") else "",
+        ", ".join(route["route"] for route in service["routes"]),
+        f"{healthy}/{len(instances)}",
+        service["balancer"],
+        "leaving" if service["leaving"] else "",
     )
