@@ -1,0 +1,308 @@
+"""Every metric of the gateway: one entry each, and the cell layout that follows from them.
+
+A worker's counters stand in shared memory as records of plain 64-bit cells
+(`shared.py`). What a record is about is its `Scope`; the metrics of a scope lie
+side by side in its records, in the order of this catalogue. So a new metric is
+one entry here, and the line that counts it.
+
+Must not know prometheus_client. Invariant: a counter or histogram carries
+every label that tells two records of its scope apart (application and version
+follow from the service), so one series is one record per worker and can't go
+down because a sibling record was retired. Gauges may be summed over records.
+
+Durations are stored in whole nanoseconds.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+
+class Kind(Enum):
+    """The Prometheus type of a metric."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Source(Enum):
+    """Who knows the value."""
+
+    WORKER = "worker"
+    """Summed over the regions of all workers, the dead ones included."""
+    INTERNAL = "internal"
+    """Likewise, but for the control process only: never on the metrics page."""
+    CONTROL = "control"
+    """Handed in by the control process at the time of the scrape."""
+
+
+class Scope(IntEnum):
+    """What a record in a worker's region is about; the number is its wire form."""
+
+    TRAFFIC = 1
+    """A service on a route."""
+    RESPONSE = 2
+    """Answers of one method and status of a service on a route."""
+    SERVICE = 3
+    UPSTREAM_ERROR = 4
+    """Failures of a service for one reason."""
+    ENTRYPOINT = 5
+    INSTANCE = 6
+
+
+KEYS: Mapping[Scope, tuple[str, ...]] = {
+    Scope.TRAFFIC: ("route", "application", "service", "version"),
+    Scope.RESPONSE: ("route", "application", "service", "version", "method", "code"),
+    Scope.SERVICE: ("service",),
+    Scope.UPSTREAM_ERROR: ("service", "reason"),
+    Scope.ENTRYPOINT: ("entrypoint",),
+    Scope.INSTANCE: ("service", "instance"),
+}
+"""The parts of a record's key, by their label names."""
+
+DURATION_BUCKETS_S = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05),
+    *(0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0),
+)
+CONNECT_BUCKETS_S = (
+    *(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+STICKY_RESULTS = ("new", "hit", "moved")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `labels` in the order they are shown.
+
+    `variants` are the fixed values of the last label: such a metric has one
+    cell for each of them in the same record.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    source: Source
+    scope: Scope | None = None
+    """None: not in the workers' memory."""
+    buckets: tuple[float, ...] = ()
+    """Upper bounds, the infinite one left out."""
+    variants: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> int:
+        """Cells it takes in a record; a histogram has its sum, then one a bucket."""
+        if self.kind is Kind.HISTOGRAM:
+            return len(self.buckets) + 2
+        return len(self.variants) or 1
+
+
+def _worker(
+    name: str,
+    kind: Kind,
+    scope: Scope,
+    labels: tuple[str, ...],
+    text: str,
+    buckets: tuple[float, ...] = (),
+    variants: tuple[str, ...] = (),
+) -> Metric:
+    return Metric(name, kind, labels, text, Source.WORKER, scope, buckets, variants)
+
+
+def _control(name: str, kind: Kind, labels: tuple[str, ...], text: str) -> Metric:
+    return Metric(name, kind, labels, text, Source.CONTROL)
+
+
+METRICS: tuple[Metric, ...] = (
+    _worker(
+        "gateway_requests_total",
+        Kind.COUNTER,
+        Scope.RESPONSE,
+        ("route", "application", "service", "version", "method", "code"),
+        "Requests by the status the client was told. Those that reached no route have empty "
+        "labels route, application, service and version; methods HTTP does not name are `other`.",
+    ),
+    _worker(
+        "gateway_request_duration_seconds",
+        Kind.HISTOGRAM,
+        Scope.TRAFFIC,
+        ("route", "application", "service", "version"),
+        "Time from a request's head to the end of its answer.",
+        buckets=DURATION_BUCKETS_S,
+    ),
+    _worker(
+        "gateway_request_bytes_total",
+        Kind.COUNTER,
+        Scope.TRAFFIC,
+        ("route", "application", "service", "version"),
+        "Bytes received from clients.",
+    ),
+    _worker(
+        "gateway_response_bytes_total",
+        Kind.COUNTER,
+        Scope.TRAFFIC,
+        ("route", "application", "service", "version"),
+        "Bytes sent to clients.",
+    ),
+    _worker(
+        "gateway_in_flight_requests",
+        Kind.GAUGE,
+        Scope.TRAFFIC,
+        ("service",),
+        "Requests a service is working on now.",
+    ),
+    _worker(
+        "gateway_websockets_open",
+        Kind.GAUGE,
+        Scope.TRAFFIC,
+        ("service",),
+        "Tunnels (WebSockets) open to a service now.",
+    ),
+    _worker(
+        "gateway_spilled_requests_total",
+        Kind.COUNTER,
+        Scope.TRAFFIC,
+        ("route", "service"),
+        "Requests a service took because the one they were meant for had no usable instance.",
+    ),
+    _worker(
+        "gateway_sticky_requests_total",
+        Kind.COUNTER,
+        Scope.TRAFFIC,
+        ("route", "service", "result"),
+        "Requests under session affinity: `new` got a pin, `hit` followed theirs, `moved` "
+        "could not follow it and got another.",
+        variants=STICKY_RESULTS,
+    ),
+    _worker(
+        "gateway_upstream_connect_seconds",
+        Kind.HISTOGRAM,
+        Scope.SERVICE,
+        ("service",),
+        "Time it took to open a connection to an instance.",
+        buckets=CONNECT_BUCKETS_S,
+    ),
+    _worker(
+        "gateway_retries_total",
+        Kind.COUNTER,
+        Scope.SERVICE,
+        ("service",),
+        "Further tries of requests whose first try failed.",
+    ),
+    _worker(
+        "gateway_upstream_errors_total",
+        Kind.COUNTER,
+        Scope.UPSTREAM_ERROR,
+        ("service", "reason"),
+        "Failures of a service by Envoy's two-letter reasons: UH no healthy instance, "
+        "UF connection failed, UT timeout, UC connection broke, UO overload.",
+    ),
+    _worker(
+        "gateway_open_connections",
+        Kind.GAUGE,
+        Scope.ENTRYPOINT,
+        ("entrypoint",),
+        "Open client connections.",
+    ),
+    _control(
+        "gateway_route_weight",
+        Kind.GAUGE,
+        ("route", "service"),
+        "Desired weight of a service on a route.",
+    ),
+    _control(
+        "gateway_route_invalid",
+        Kind.GAUGE,
+        ("route", "reason"),
+        "1 for a route that cannot serve as it stands, with the reason.",
+    ),
+    _control(
+        "gateway_instances",
+        Kind.GAUGE,
+        ("service", "state"),
+        "Instances of a service by state: up, draining, ejected, down.",
+    ),
+    _control(
+        "gateway_config_generation",
+        Kind.GAUGE,
+        (),
+        "Generation of the published snapshot.",
+    ),
+    _control(
+        "gateway_snapshot_age_seconds",
+        Kind.GAUGE,
+        (),
+        "Time since the published snapshot was made.",
+    ),
+    _control(
+        "gateway_control_up",
+        Kind.GAUGE,
+        (),
+        "1 while the control process can change things, 0 while it only reports.",
+    ),
+    _control(
+        "gateway_apply_lag_seconds",
+        Kind.GAUGE,
+        (),
+        "How long the slowest serving worker took to apply the published snapshot, or has been "
+        "late by now.",
+    ),
+    _control(
+        "gateway_worker_restarts_total",
+        Kind.COUNTER,
+        (),
+        "Workers started in place of one that had died.",
+    ),
+    _control(
+        "gateway_unrecorded_series",
+        Kind.GAUGE,
+        (),
+        "Series that found no room in the workers' counter memory and are missing on this page.",
+    ),
+)
+
+INTERNAL: tuple[Metric, ...] = tuple(
+    Metric(name, Kind.GAUGE, ("service", "instance"), text, Source.INTERNAL, Scope.INSTANCE)
+    for name, text in (
+        ("in_flight", "Requests an instance is working on now: has it drained?"),
+        ("websockets", "Tunnels open to an instance now."),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the metrics of a scope lie in its records, counted in cells."""
+
+    cells: int
+    start: Mapping[str, int]
+    """First cell, by metric name."""
+    gauges: tuple[int, ...]
+    """Cells that hold gauges."""
+
+
+def _layout(scope: Scope) -> Layout:
+    start: dict[str, int] = {}
+    gauges: list[int] = []
+    cells = 0
+    for metric in (*METRICS, *INTERNAL):
+        if metric.scope is scope:
+            start[metric.name] = cells
+            if metric.kind is Kind.GAUGE:
+                gauges.extend(range(cells, cells + metric.cells))
+            cells += metric.cells
+    return Layout(cells, start, tuple(gauges))
+
+
+LAYOUTS: Mapping[Scope, Layout] = {scope: _layout(scope) for scope in Scope}
+
+FINGERPRINT = zlib.crc32(
+    repr(
+        [(m.name, m.scope, m.cells, KEYS[m.scope]) for m in (*METRICS, *INTERNAL) if m.scope]
+    ).encode()
+)
+"""Of the layout: memory written by a program with another one is not read."""
