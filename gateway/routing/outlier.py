@@ -41,7 +41,7 @@ def record_failure(instance: InstanceState, now: float, policy: EjectionPolicy) 
     if instance.ejections and now - instance.ejected_until > policy.max_seconds:
         instance.ejections = 0
     doublings = min(instance.ejections, _DOUBLINGS_MAX)
-    return now + min(policy.seconds * 2**doublings, policy.max_seconds)
+    return now + min(policy.seconds * 2.0**doublings, policy.max_seconds)
 
 
 def record_success(instance: InstanceState) -> None:

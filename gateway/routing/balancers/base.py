@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 
 class Busy(Protocol):
     """What a balancer may look at."""
 
     in_flight: int
+
+
+T = TypeVar("T", bound=Busy)
 
 
 class Balancer(ABC):
@@ -35,5 +38,5 @@ class Balancer(ABC):
     def __init__(self, slot: int, random: Callable[[], float]) -> None: ...
 
     @abstractmethod
-    def pick[T: Busy](self, candidates: Sequence[T], tried: Collection[T]) -> T | None:
+    def pick(self, candidates: Sequence[T], tried: Collection[T]) -> T | None:
         """One of `candidates` that is not in `tried`; None if there is none."""
