@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from admin.controller import Controller
 from gateway.core.model import InstanceId, ServiceId
+
+from .explainer import Explainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Context:
 
     controller: Controller
     figures: Figures
+    explainer: Explainer = field(default_factory=Explainer)
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

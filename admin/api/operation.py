@@ -78,8 +78,6 @@ class Operation:
     codes: tuple[Code, ...] = ()
     """Refusals beside those every call may give."""
     statuses: tuple[int, ...] = (200,)
-    audit: bool = True
-    """Is a refusal worth a line in the audit? Only asked where the method changes something."""
 
     @property
     def name(self) -> str:

@@ -111,6 +111,11 @@ def refuse(errors: Sequence[FieldError], what: str = "the payload") -> Refused:
     return Refused(Code.INVALID, detail, shown)
 
 
+def invalid_path(name: str, error: ValueError) -> Refused:
+    """A 422 for a part of the address."""
+    return refuse([FieldError(f"path.{name}", str(error))], "the address")
+
+
 def read_json(raw: bytes) -> Any:
     """The value of a JSON text; `Refused` with every place that is not strict JSON."""
     if len(raw) > MAX_BYTES:

@@ -281,8 +281,8 @@ class ExplainQuery(Query):
     )
 
 
-class StatsQuery(Query):
-    """The window of the figures, seconds."""
+class StatsQuery(PageQuery):
+    """The window of the figures in seconds, and which part of the routes."""
 
     window: Literal["60", "300"] = "60"
 
@@ -294,3 +294,9 @@ class AuditQuery(Query):
     after: Annotated[int, Field(ge=0)] | None = Field(
         None, description="the `next` of the answer before"
     )
+
+
+class ValidateQuery(Query):
+    """What the document is."""
+
+    kind: Literal["configuration"] = "configuration"

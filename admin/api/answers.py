@@ -1,0 +1,403 @@
+"""What the API answers with: plain frozen dataclasses, written by orjson as they are.
+
+Pydantic describes them for OpenAPI; nothing validates them at run time. Times
+are RFC 3339 UTC texts, durations seconds, shares and ratios 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from .context import Traffic
+
+
+def rfc3339(time: float) -> str:
+    """Seconds since the epoch as the API writes times: `2026-01-31T12:00:00.123Z`."""
+    text = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing wrong, and where."""
+
+    field: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An RFC 9457 problem; some codes add members of their own."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: Sequence[FieldProblem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How many of the serving workers have a change; `late` names the others."""
+
+    workers: int
+    of: int
+    late: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a dry run would change."""
+
+    services: Sequence[str]
+    """Full ids of services made, changed or removed."""
+    routes: Mapping[str, Mapping[str, int] | None]
+    """Weights that routes would have; null: the route would be gone."""
+    drained: Sequence[str] | None
+    """Instances that would be drained then; null: as now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What every change answers. `applied` is null in a dry run, `plan` is null otherwise."""
+
+    generation: int
+    """The one that carries the change; in a dry run the present one."""
+    applied: Applied | None
+    warnings: Sequence[str]
+    dry_run: bool
+    plan: Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteService:
+    """A service on a route."""
+
+    id: str
+    name: str
+    weight: int
+    share: float
+    colour: str | None
+    """Its part in a release: green, blue, yellow; null: none is in progress."""
+    instances: int
+    healthy: int
+    traffic: Traffic | None
+    """Of the last minute, on this route."""
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityAnswer:
+    """Sticky sessions of a route; null in a policy: the configuration's value."""
+
+    enabled: bool | None
+    cookie: str | None
+    max_age: int | None
+    at_zero: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutsAnswer:
+    """Upstream timeouts in seconds; null in a policy: the configuration's value."""
+
+    connect: float | None
+    response_header: float | None
+    idle_stream: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """A policy: of a route as the operator put it, or as it is in force."""
+
+    affinity: AffinityAnswer
+    timeouts: TimeoutsAnswer
+    selectors: bool | None
+    internal: bool | None
+    spill: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAnswer:
+    """A route."""
+
+    route: str
+    """Host and path prefix; percent-encode it in addresses."""
+    host: str
+    path: str
+    internal: bool
+    weights: Mapping[str, int]
+    services: Sequence[RouteService]
+    policy: PolicyAnswer
+    effective: PolicyAnswer | None
+    """What is in force; null until it is first published."""
+    traffic: Traffic | None
+    """Of the last minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteList:
+    """Routes by name. `next`: what to give as `after` for the rest; null: no more."""
+
+    routes: Sequence[RouteAnswer]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteWritten(Written):
+    """A route after a change."""
+
+    route: RouteAnswer | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsWritten(Written):
+    """Weights after a change."""
+
+    weights: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer:
+    """A service's place on a route."""
+
+    route: str
+    host: str
+    path: str
+    port: int | None
+    weight: int | None
+    """Null: it is no member (any more)."""
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswer:
+    """An active health check; null: the configuration's value."""
+
+    type: str
+    path: str | None
+    host: str | None
+    port: int | None
+    interval: float | None
+    timeout: float | None
+    rise: int | None
+    fall: int | None
+    initial_delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceAnswer:
+    """One running copy of a service."""
+
+    id: str
+    service: str
+    address: str
+    health: str
+    """healthy, unhealthy, or unknown (no check has ended yet)."""
+    state: str
+    """up, draining, ejected (failed real requests lately) or down."""
+    in_flight: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceList:
+    """The instances of a service."""
+
+    instances: Sequence[InstanceAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceWritten(Written):
+    """An instance after a change, and what it has open."""
+
+    instance: InstanceAnswer
+    in_flight: int
+    websockets: int
+    drained: bool
+    """It takes no new work and nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAnswer:
+    """A service."""
+
+    id: str
+    application: str
+    name: str
+    version: str
+    leaving: bool
+    coexist: bool
+    balancer: str
+    routes: Sequence[ClaimAnswer]
+    endpoints: Sequence[str]
+    health: CheckAnswer | None
+    """Its check; null: a TCP check of the routed port."""
+    instances: Sequence[InstanceAnswer]
+    in_flight: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceList:
+    """Services by id. `next`: what to give as `after` for the rest; null: no more."""
+
+    services: Sequence[ServiceAnswer]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceWritten(Written):
+    """A service after a change."""
+
+    service: ServiceAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRemoved(Written):
+    """A removal. While `removed` is false it goes on by itself; the rest is still open."""
+
+    removed: bool
+    in_flight: int
+    websockets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A service a request could have got, and its instances."""
+
+    id: str
+    name: str
+    weight: int
+    share: float
+    instances: Sequence[InstanceAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a request would go. `status`: what the gateway itself would answer, or null."""
+
+    verdict: str
+    status: int | None
+    route: str | None
+    service: str | None
+    instance: InstanceAnswer | None
+    why: Sequence[str]
+    candidates: Sequence[Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStats:
+    """Figures of a route and of the services on it."""
+
+    route: str
+    traffic: Traffic | None
+    services: Mapping[str, Traffic | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Figures of the last `window` seconds."""
+
+    window: int
+    time: str
+    routes: Sequence[RouteStats]
+    services: Mapping[str, Traffic | None]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """Who asked for what, and what came of it."""
+
+    id: int
+    time: str
+    actor: str
+    action: str
+    target: str
+    result: str
+    detail: str
+    code: str | None
+    reason: str | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditList:
+    """Newest first. `next`: what to give as `after` for older ones; null: no more."""
+
+    entries: Sequence[AuditLine]
+    next: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """A token without its text, which nobody keeps."""
+
+    name: str
+    role: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenList:
+    """All tokens by name."""
+
+    tokens: Sequence[TokenAnswer]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenMade(Written):
+    """A new token. `token` is its text: shown this once, null in a dry run."""
+
+    name: str
+    role: str
+    created: str
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The process answers."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAnswer:
+    """A worker."""
+
+    slot: int
+    pid: int
+    state: str
+    restarts: int
+    started: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The gateway serves."""
+
+    status: str
+    generation: int
+    workers: Sequence[WorkerAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationProblem:
+    """One thing wrong with a configuration; `line` counts from 1."""
+
+    field: str
+    message: str
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Whether a document could be used."""
+
+    valid: bool
+    problems: Sequence[ConfigurationProblem]

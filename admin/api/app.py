@@ -1,0 +1,307 @@
+"""The admin API as an aiohttp application: from bytes to a `Call`, from a `Reply` to bytes.
+
+The order for every call: who is it, may they, is the request well formed (query,
+header fields and body, all problems at once), was it answered before
+(Idempotency-Key), then the handler. Whatever goes wrong becomes a problem
+answer at one place; an exception nobody expected is logged and told as nothing
+but a 500. Refused changes go to the audit trail, also those that never became a
+command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel
+
+from admin.audit import Actor
+from gateway.core.errors import FieldError, Refused
+from gateway.core.model import Role
+
+from . import (
+    audit,
+    auth,
+    explain,
+    health,
+    instances,
+    metrics,
+    openapi,
+    payload,
+    problems,
+    routes,
+    services,
+    stats,
+    tokens,
+    validate,
+    weights,
+)
+from .context import Context
+from .etag import read_tags
+from .idempotency import Answer, Answers, read_key
+from .operation import Call, Operation, Reply
+from .pages import add_pages
+from .problems import HttpCode, HttpProblem
+from .throttle import Throttle
+from .writes import Recorded
+
+log = logging.getLogger("gateway.admin.api")
+
+OPERATIONS: tuple[Operation, ...] = (
+    *routes.OPERATIONS,
+    *weights.OPERATIONS,
+    *services.OPERATIONS,
+    *instances.OPERATIONS,
+    *explain.OPERATIONS,
+    *stats.OPERATIONS,
+    *audit.OPERATIONS,
+    *tokens.OPERATIONS,
+    *validate.OPERATIONS,
+    *health.OPERATIONS,
+    *metrics.OPERATIONS,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(context: Context) -> web.Application:
+    """The application; serve it on the admin API's TCP and Unix sockets alike."""
+    app = web.Application(middlewares=[_problems], client_max_size=payload.MAX_BYTES)
+    app.on_response_prepare.append(_finish)
+    kept = Answers(context.monotonic)
+    strangers = Throttle(context.monotonic)
+    for operation in OPERATIONS:
+        endpoint = _Endpoint(operation, context, kept, strangers)
+        if operation.method == "GET":
+            app.router.add_get(operation.path, endpoint.handle)
+        else:
+            app.router.add_route(operation.method, operation.path, endpoint.handle)
+    add_pages(app, lambda: openapi.document(OPERATIONS))
+    return app
+
+
+class _Endpoint:
+    """One operation, served."""
+
+    def __init__(
+        self, operation: Operation, context: Context, kept: Answers, strangers: Throttle
+    ) -> None:
+        self._operation = operation
+        self._context = context
+        self._kept = kept
+        self._strangers = strangers
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer a request, or raise what `_problems` makes a problem of."""
+        actor: Actor | None = None
+        try:
+            actor = self._admit(request)
+            return await self._answer(request, actor)
+        except Recorded:
+            raise
+        except Refused as refused:
+            await self._record(request, actor, refused)
+            raise
+
+    def _admit(self, request: web.Request) -> Actor:
+        operation, controller = self._operation, self._context.controller
+        if operation.role is None:
+            return Actor("anonymous", Role.VIEWER)
+        return auth.authenticate(
+            auth.connection_of(request),
+            controller.settings.admin,
+            controller.state.tokens.values(),
+            authorization=request.headers.get("Authorization"),
+            host=request.headers.get("Host"),
+            origin=request.headers.get("Origin"),
+        )
+
+    async def _answer(self, request: web.Request, actor: Actor) -> web.Response:
+        operation = self._operation
+        if operation.role is not None:
+            auth.require(actor, operation.role)
+        raw = await _body(request)
+        call, key = self._read(request, actor, raw)
+
+        async def act() -> Answer:
+            return _encode(await operation.handler(call))
+
+        if key is None or getattr(call.query, "dry_run", False):
+            return _response(await act())
+        fingerprint = hashlib.blake2b(f"{request.path_qs}\n".encode() + raw).digest()
+        answer, again = await self._kept.once(
+            (key, actor.name, operation.method, request.path), fingerprint, act
+        )
+        response = _response(answer)
+        if again:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+    def _read(
+        self, request: web.Request, actor: Actor, raw: bytes
+    ) -> tuple[Call[Any, Any], str | None]:
+        """The call, with every problem of query, header fields and body reported at once."""
+        operation = self._operation
+        refusals: list[Refused] = []
+
+        def attempt(read: Callable[[], Any]) -> Any:
+            try:
+                return read()
+            except Refused as refused:
+                refusals.append(refused)
+                return None
+
+        query = attempt(lambda: payload.read_query(operation.query, request.query.items()))
+        body = attempt(lambda: self._read_body(request, raw))
+        if_match = if_none_match = key = None
+        if operation.changes:
+            if_match = attempt(lambda: _tags(request, "If-Match"))
+            if_none_match = attempt(lambda: _tags(request, "If-None-Match"))
+            if (text := request.headers.get("Idempotency-Key")) is not None:
+                key = attempt(lambda: read_key(text))
+        if refusals:
+            raise payload.merged(refusals)
+        call: Call[Any, Any] = Call(
+            context=self._context,
+            actor=actor,
+            path=request.match_info,
+            query=query,
+            body=body,
+            accept=request.headers.get("Accept", ""),
+            if_match=if_match,
+            if_none_match=if_none_match,
+        )
+        return call, key
+
+    def _read_body(self, request: web.Request, raw: bytes) -> BaseModel | bytes | None:
+        operation = self._operation
+        if operation.raw_types:
+            _check_type(request, operation.raw_types)
+            return raw
+        if operation.body is None:
+            if raw and operation.method != "GET":
+                _check_type(request, ("application/json",))
+                if payload.read_json(raw) != {}:
+                    raise payload.refuse([FieldError("body", "this call takes none")])
+            return None
+        if not raw:
+            raise payload.refuse([FieldError("body", "required: a JSON object")])
+        _check_type(request, ("application/json",))
+        return payload.parse(operation.body, payload.read_json(raw), operation.place)
+
+    async def _record(self, request: web.Request, actor: Actor | None, refused: Refused) -> None:
+        """Put a refusal into the audit trail, if it is worth a line there."""
+        operation = self._operation
+        if actor is None:
+            # Strangers must not be able to flush the trail by knocking.
+            missed = self._strangers.admits()
+            if missed is None:
+                return
+            peer = auth.connection_of(request).peer or "unknown"
+            actor = Actor(f"anonymous@{peer}", Role.VIEWER)
+            if missed:
+                log.warning("%d more calls without a valid token were refused", missed)
+        elif not operation.changes or request.query.get("dry_run") == "true":
+            return
+        target = payload.shorten("/".join(request.match_info.values()))
+        reason = request.query.get("reason")
+        try:
+            await self._context.controller.refuse(
+                actor,
+                operation.name,
+                target,
+                refused,
+                payload.shorten(reason, 500) if reason is not None else None,
+            )
+        except Refused:
+            log.warning("a refused call could not be put into the audit trail", exc_info=True)
+
+
+def _tags(request: web.Request, field: str) -> frozenset[str] | None:
+    values = request.headers.getall(field, [])
+    return read_tags(field, ", ".join(values)) if values else None
+
+
+async def _body(request: web.Request) -> bytes:
+    length = request.content_length
+    if length is not None and length > payload.MAX_BYTES:
+        raise _too_large()
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise HttpProblem(
+            415, HttpCode.UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding"
+        )
+    return await request.read() if request.can_read_body else b""
+
+
+def _check_type(request: web.Request, allowed: Sequence[str]) -> None:
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type not in allowed or charset not in ("utf-8", "utf8", "us-ascii"):
+        raise HttpProblem(
+            415,
+            HttpCode.UNSUPPORTED_MEDIA_TYPE,
+            f"send the body as {' or '.join(allowed)} in UTF-8 and say so in Content-Type",
+            {"Accept": ", ".join(allowed)},
+        )
+
+
+def _too_large() -> HttpProblem:
+    return HttpProblem(
+        413, HttpCode.PAYLOAD_TOO_LARGE, f"a body has at most {payload.MAX_BYTES} bytes here"
+    )
+
+
+def _encode(reply: Reply) -> Answer:
+    headers = {"Content-Type": reply.content_type, **reply.headers}
+    if reply.etag is not None:
+        headers["ETag"] = reply.etag
+    if isinstance(reply.body, bytes):
+        return Answer(reply.status, headers, reply.body)
+    body = orjson.dumps(reply.body, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+    return Answer(reply.status, headers, body)
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, headers=dict(answer.headers), body=answer.body)
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Everything that goes wrong becomes a problem answer here."""
+    try:
+        return await handler(request)
+    except Refused as refused:
+        return problems.from_refused(refused)
+    except HttpProblem as error:
+        return problems.from_http(error)
+    except web.HTTPRequestEntityTooLarge:
+        return problems.from_http(_too_large())
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return problems.problem(
+            405,
+            HttpCode.METHOD_NOT_ALLOWED,
+            f"this address takes {allowed}",
+            headers={"Allow": allowed},
+        )
+    except web.HTTPNotFound:
+        return problems.problem(
+            404, "not_found", "there is no such address here; /docs lists them all"
+        )
+    except web.HTTPException as error:
+        code = HttpCode.BAD_REQUEST if error.status < 500 else HttpCode.INTERNAL
+        return problems.problem(error.status, code, error.reason)
+    except ConnectionError:
+        raise  # the client is gone; there is nobody to answer
+    except Exception:
+        log.exception("unexpected failure in %s %s", request.method, request.path)
+        return problems.internal()
+
+
+async def _finish(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "release-gateway"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"

@@ -1,0 +1,53 @@
+"""Figures of the last minute or five: rate, errors, latency, in-flight, sticky share."""
+
+from __future__ import annotations
+
+from gateway.core.model import Role
+
+from . import answers
+from .operation import BASE, Call, Operation, Reply
+from .schemas import StatsQuery
+from .views import page
+
+
+async def get_stats(call: Call[StatsQuery, None]) -> Reply:
+    """Per route, per service on it, and per service over all its routes."""
+    context, window = call.context, int(call.query.window)
+    figures, state = context.figures, context.controller.state
+    shown, more = page(state.routes, call.query.limit, call.query.after)
+    services = {sid for route in shown for sid in route.weights}
+    if call.query.after is None:
+        on_routes = {sid for route in state.routes.values() for sid in route.weights}
+        services |= state.services.keys() - on_routes
+    return Reply(
+        answers.Stats(
+            window=window,
+            time=answers.rfc3339(context.now()),
+            routes=[
+                answers.RouteStats(
+                    route=route.id,
+                    traffic=figures.route_traffic(route.id, window),
+                    services={
+                        sid: figures.service_traffic(sid, window, route.id) for sid in route.weights
+                    },
+                )
+                for route in shown
+            ],
+            services={sid: figures.service_traffic(sid, window) for sid in sorted(services)},
+            next=more,
+        )
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        f"{BASE}/stats",
+        get_stats,
+        "Show rate, errors, latency and in-flight per route and service",
+        Role.VIEWER,
+        answers.Stats,
+        "Observation",
+        query=StatsQuery,
+    ),
+)

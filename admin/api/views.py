@@ -1,0 +1,207 @@
+"""From state to answers: how routes, services and instances are shown.
+
+Reads one state, one observed and one snapshot per answer, so that an answer
+never mixes two moments. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.core.compile import condition, is_internal, version_of
+from gateway.core.model import (
+    Check,
+    CheckKind,
+    Instance,
+    InstanceId,
+    Route,
+    RoutePolicy,
+    Service,
+    ServiceId,
+    shares,
+)
+from gateway.core.names import short_names, weights_by_name
+from gateway.core.observed import Observed
+from gateway.core.snapshot import Snapshot, SnapshotRoute
+from gateway.core.state import Changes, State
+
+from . import answers
+from .context import Context, Figures
+
+K = TypeVar("K", bound=str)
+T = TypeVar("T")
+TRAFFIC_WINDOW_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of the gateway, and how to show it."""
+
+    state: State
+    observed: Observed
+    snapshot: Snapshot
+    figures: Figures
+
+    def route(self, route: Route) -> answers.RouteAnswer:
+        """A route with its services."""
+        names, share = short_names(route.weights), shares(route.weights)
+        compiled = self.snapshot.routes.get(route.id)
+        return answers.RouteAnswer(
+            route=route.id,
+            host=route.host,
+            path=route.path,
+            internal=is_internal(route),
+            weights={names[sid]: weight for sid, weight in route.weights.items()},
+            services=[
+                self._route_service(route, sid, names[sid], share[sid]) for sid in route.weights
+            ],
+            policy=_policy(route.policy),
+            effective=None if compiled is None else _effective(compiled),
+            traffic=self.figures.route_traffic(route.id, TRAFFIC_WINDOW_S),
+        )
+
+    def _route_service(
+        self, route: Route, sid: ServiceId, name: str, share: float
+    ) -> answers.RouteService:
+        instances = self.observed.instances.get(sid, ())
+        return answers.RouteService(
+            id=sid,
+            name=name,
+            weight=route.weights[sid],
+            share=share,
+            colour=None,
+            instances=len(instances),
+            healthy=sum(self.observed.health_of(i.id) == "healthy" for i in instances),
+            traffic=self.figures.service_traffic(sid, TRAFFIC_WINDOW_S, route.id),
+        )
+
+    def service(self, service: Service) -> answers.ServiceAnswer:
+        """A service with its routes and instances."""
+        work = self.figures.open_work(service.id)
+        return answers.ServiceAnswer(
+            id=service.id,
+            application=service.application,
+            name=service.name,
+            version=version_of(service.name),
+            leaving=service.leaving,
+            coexist=service.coexist,
+            balancer=service.balancer,
+            routes=list(self._claims(service)),
+            endpoints=[str(e) for e in service.endpoints],
+            health=None if service.check is None else _check(service.check),
+            instances=self.instances(service),
+            in_flight=work.in_flight,
+            websockets=work.websockets,
+        )
+
+    def _claims(self, service: Service) -> Iterable[answers.ClaimAnswer]:
+        for claim in service.claims:
+            route = self.state.routes.get(claim.route)
+            weights: Mapping[ServiceId, int] = route.weights if route is not None else {}
+            yield answers.ClaimAnswer(
+                route=claim.route,
+                host=claim.host,
+                path=claim.path,
+                port=claim.port,
+                weight=weights.get(service.id),
+                share=shares(weights).get(service.id),
+            )
+
+    def instances(self, service: Service) -> list[answers.InstanceAnswer]:
+        """The instances of a service."""
+        return [self.instance(service, i) for i in self.observed.instances.get(service.id, ())]
+
+    def instance(self, service: Service | None, instance: Instance) -> answers.InstanceAnswer:
+        """One instance; `service` None: it belongs to none any more."""
+        work = self.figures.open_work_of(instance.service, instance.id)
+        host = f"[{instance.host}]" if ":" in instance.host else instance.host
+        return answers.InstanceAnswer(
+            id=instance.id,
+            service=instance.service,
+            address=f"{host}:{instance.port}",
+            health=self.observed.health_of(instance.id),
+            state=condition(self.state, self.observed, service, instance),
+            in_flight=work.in_flight,
+            websockets=work.websockets,
+        )
+
+    def find_instance(self, id: str) -> tuple[Service | None, Instance] | None:
+        """An instance and the service it belongs to."""
+        for sid, instances in self.observed.instances.items():
+            for instance in instances:
+                if instance.id == id:
+                    return self.state.services.get(sid), instance
+        return None
+
+    def instance_ids(self) -> Iterable[InstanceId]:
+        """The ids of all instances."""
+        return (i.id for instances in self.observed.instances.values() for i in instances)
+
+
+def view(context: Context, state: State | None = None) -> View:
+    """The present moment; `state`: as if that were the desired state."""
+    controller = context.controller
+    return View(
+        controller.state if state is None else state,
+        controller.observed,
+        controller.snapshot,
+        context.figures,
+    )
+
+
+def page(items: Mapping[K, T], limit: int, after: str | None) -> tuple[list[T], K | None]:
+    """The `limit` items whose keys come behind `after`, and the key to go on behind."""
+    keys = sorted(k for k in items if after is None or k > after)
+    shown = keys[:limit]
+    more = shown[-1] if len(keys) > limit else None
+    return [items[k] for k in shown], more
+
+
+def plan(changed: Changes) -> answers.Plan:
+    """What a dry run would change."""
+    return answers.Plan(
+        services=sorted(changed.services),
+        routes={
+            rid: None if route is None else weights_by_name(route.weights)
+            for rid, route in changed.routes.items()
+        },
+        drained=None if changed.drained is None else sorted(changed.drained),
+    )
+
+
+def _policy(policy: RoutePolicy) -> answers.PolicyAnswer:
+    a, t = policy.affinity, policy.timeouts
+    return answers.PolicyAnswer(
+        affinity=answers.AffinityAnswer(a.enabled, a.cookie, a.max_age_s, a.at_zero),
+        timeouts=answers.TimeoutsAnswer(t.connect_s, t.response_header_s, t.idle_stream_s),
+        selectors=policy.selectors,
+        internal=policy.internal,
+        spill=policy.spill,
+    )
+
+
+def _effective(route: SnapshotRoute) -> answers.PolicyAnswer:
+    a, t = route.affinity, route.timeouts
+    return answers.PolicyAnswer(
+        affinity=answers.AffinityAnswer(a.enabled, a.cookie, a.max_age_s, a.at_zero),
+        timeouts=answers.TimeoutsAnswer(t.connect_s, t.response_header_s, t.idle_stream_s),
+        selectors=route.selectors,
+        internal=route.internal,
+        spill=route.spill,
+    )
+
+
+def _check(check: Check) -> answers.CheckAnswer:
+    return answers.CheckAnswer(
+        type=check.kind,
+        path=check.path if check.kind is CheckKind.HTTP else None,
+        host=check.host,
+        port=check.port,
+        interval=check.interval_s,
+        timeout=check.timeout_s,
+        rise=check.rise,
+        fall=check.fall,
+        initial_delay=check.initial_delay_s,
+    )
