@@ -52,5 +52,5 @@ def instances_by_hand(service: Service) -> tuple[Instance, ...]:
     """The instances that a service's own endpoints make."""
     return tuple(
         Instance(instance_id(service.name, e), service.id, e.host, e.port)
-        for e in service.endpoints
+        for e in dict.fromkeys(service.endpoints)
     )

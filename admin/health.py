@@ -1,0 +1,218 @@
+"""Active health checks: a task per instance, a verdict when it changes.
+
+Knows instances as targets to ask; nothing of routes, weights or draining. What a
+verdict means for traffic is decided where the snapshot is compiled, so a passing
+check can never revive a draining instance.
+
+Invariants:
+
+* a new instance is asked at once, and is unknown (no traffic) until it passes;
+* the first failure of an unknown instance is a verdict, later changes take `rise`
+  passes or `fall` failures in a row;
+* only changes of the verdict are reported;
+* at most `at_once` checks are under way; a check that takes long delays no other
+  instance's but by that bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.core.model import CheckKind, Endpoint, Health, Instance, InstanceId, Service, ServiceId
+from gateway.runtime.settings import CheckSettings
+
+from .clock import Clock
+from .probes import Probe, Question, probe
+from .resolver import Lookup, Resolver, look_up
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 128
+JITTER = 0.1
+"""Intervals differ by this part, so that checks spread out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An instance and how to check it; all defaults resolved, times in seconds."""
+
+    instance: InstanceId
+    host: str
+    port: int
+    kind: CheckKind
+    path: str
+    authority: str
+    interval_s: float
+    timeout_s: float
+    rise: int
+    fall: int
+    initial_delay_s: float
+
+
+def targets_of(
+    service: Service, instances: tuple[Instance, ...], defaults: CheckSettings
+) -> tuple[Target, ...]:
+    """What to check of a service. Without a check of its own: TCP on its first routed port."""
+    check = service.check
+    port = check.port if check is not None else None
+    if port is None and service.claims:
+        port = service.claims[0].port
+
+    def target(i: Instance) -> Target:
+        real = i.port if port is None else i.ports.get(port, port)
+        return Target(
+            instance=i.id,
+            host=i.host,
+            port=real,
+            kind=check.kind if check else CheckKind.TCP,
+            path=check.path if check else "/",
+            authority=(check.host if check else None) or str(Endpoint(i.host, real)),
+            interval_s=(check.interval_s if check else None) or defaults.interval,
+            timeout_s=(check.timeout_s if check else None) or defaults.timeout,
+            rise=(check.rise if check else None) or defaults.rise,
+            fall=(check.fall if check else None) or defaults.fall,
+            initial_delay_s=check.initial_delay_s if check else 0.0,
+        )
+
+    return tuple(map(target, instances))
+
+
+@dataclass(slots=True)
+class Streak:
+    """The results of an instance's checks in a row, and the verdict they make."""
+
+    verdict: Health = Health.UNKNOWN
+    length: int = 0
+    """How many results in a row spoke against the verdict."""
+
+    def note(self, passed: bool, rise: int, fall: int) -> bool:
+        """Take in a result; has it changed the verdict?"""
+        says = Health.HEALTHY if passed else Health.UNHEALTHY
+        if says is self.verdict:
+            self.length = 0
+            return False
+        self.length += 1
+        is_first_failure = self.verdict is Health.UNKNOWN and not passed
+        if self.length < (rise if passed else fall) and not is_first_failure:
+            return False
+        self.verdict, self.length = says, 0
+        return True
+
+
+class HealthChecker:
+    """Runs the checks of all watched services.
+
+    `report(instance, verdict, address)` is called when the verdict changes, or when
+    the address that a passing check reached does.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[InstanceId, Health, str], None],
+        clock: Clock,
+        random: Callable[[], float],
+        *,
+        probe: Probe = probe,
+        lookup: Lookup = look_up,
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._report = report
+        self._clock = clock
+        self._random = random
+        self._probe = probe
+        self._resolver = Resolver(clock, lookup)
+        self._turns = asyncio.Semaphore(at_once)
+        self._watched: dict[ServiceId, dict[Target, asyncio.Task[None]]] = {}
+
+    def watch(
+        self,
+        service: ServiceId,
+        targets: tuple[Target, ...],
+        known: Mapping[InstanceId, Health],
+        addresses: Mapping[InstanceId, str],
+    ) -> None:
+        """Check exactly these instances of a service from now on; () for none.
+
+        Those watched already go on as they were. `known` and `addresses` are what is
+        known of new ones: an instance with a verdict waits for its turn in the first
+        interval, one without is asked at once.
+        """
+        running = self._watched.get(service, {})
+        wanted = set(targets)
+        for target in [t for t in running if t not in wanted]:
+            running.pop(target).cancel()
+            self._resolver.forget(target.host)
+        for target in targets:
+            if target not in running:
+                verdict = known.get(target.instance, Health.UNKNOWN)
+                address = addresses.get(target.instance)
+                running[target] = asyncio.create_task(
+                    self._check_always(target, Streak(verdict), address),
+                    name=f"check {target.instance}",
+                )
+        if running:
+            self._watched[service] = running
+        else:
+            self._watched.pop(service, None)
+
+    async def close(self) -> None:
+        """End all checks."""
+        tasks = [task for running in self._watched.values() for task in running.values()]
+        self._watched.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _check_always(self, target: Target, streak: Streak, address: str | None) -> None:
+        if streak.verdict is not Health.UNKNOWN:
+            await self._clock.sleep(target.interval_s * self._random())
+        elif target.initial_delay_s:
+            await self._clock.sleep(target.initial_delay_s)
+        while True:
+            try:
+                reached, why_not = await self._check(target, address)
+            except Exception as error:  # whatever it is, the instance has not passed
+                log.exception("the check of %s broke", target.instance)
+                reached, why_not = None, f"the check broke: {error}"
+            has_changed = streak.note(why_not is None, target.rise, target.fall)
+            has_moved = reached is not None and reached != address
+            address = reached or address
+            if has_changed or has_moved:
+                if has_changed:
+                    log.info(
+                        "%s is %s%s",
+                        target.instance,
+                        streak.verdict.value,
+                        f": {why_not}" if why_not else "",
+                    )
+                self._report(target.instance, streak.verdict, address or "")
+            pause = target.interval_s * (1 - JITTER + 2 * JITTER * self._random())
+            await self._clock.sleep(pause)
+
+    async def _check(self, target: Target, last: str | None) -> tuple[str | None, str | None]:
+        """The address that passed, or why none did."""
+        found = await self._resolver.addresses(target.host)
+        # The address that worked last goes first, so that two good ones do not alternate.
+        candidates = sorted(found, key=lambda a: a != last) if last in found else list(found)
+        if not candidates:
+            if last is None:
+                return None, f"the name {target.host!r} does not resolve"
+            candidates = [last]
+        why_not: str | None = None
+        for address in candidates:
+            question = Question(
+                target.kind,
+                address,
+                target.port,
+                target.path,
+                target.authority,
+                target.timeout_s,
+            )
+            async with self._turns:
+                why_not = await self._probe(question)
+            if why_not is None:
+                return address, None
+        return None, why_not

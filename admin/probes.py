@@ -1,0 +1,117 @@
+"""One active check: ask an instance, pass or say why not.
+
+Knows nothing of verdicts and schedules. The answer comes from a process that is
+perhaps broken or hostile: time, bytes and lines read are all bounded, and the
+connection is fresh every time, as a kept one would hide that no new one works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from gateway.core.model import CheckKind
+
+LINE_MAX = 8192
+"""Bytes of a status line or a field."""
+FIELDS_MAX = 256
+"""Lines of the head of an interim answer."""
+INTERIM_MAX = 4
+"""Answers of 1xx before the real one."""
+FAREWELL_BYTES = 16 << 10
+FAREWELL_S = 0.1
+"""How much, and how long, is read after the verdict so that the instance can end its answer."""
+
+_SAFE = "/?#[]@!$&'()*+,;=:%-._~"
+"""What stands in paths and hosts as it is."""
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d)(?: [^\r\n]*)?\r?\n\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask where. `authority` is the Host field of an HTTP check."""
+
+    kind: CheckKind
+    address: str
+    port: int
+    path: str
+    authority: str
+    timeout_s: float
+
+
+Probe = Callable[[Question], Awaitable[str | None]]
+"""None: passed; else why not, in words."""
+
+
+async def probe(question: Question) -> str | None:
+    """Ask once. Never raises but for being cancelled."""
+    try:
+        async with asyncio.timeout(question.timeout_s):
+            return await _ask(question)
+    except TimeoutError:
+        return f"no answer within {question.timeout_s:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return "the answer is no HTTP"
+
+
+async def _ask(question: Question) -> str | None:
+    reader, writer = await asyncio.open_connection(
+        question.address,
+        question.port,
+        limit=LINE_MAX,
+        flags=socket.AI_NUMERICHOST,
+    )
+    try:
+        if question.kind is CheckKind.TCP:
+            return None
+        writer.write(request_of(question))
+        status = await _status(reader)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await _read_farewell(reader)
+        return None if 200 <= status < 400 else f"status {status}"
+    finally:
+        writer.transport.abort()
+
+
+def request_of(question: Question) -> bytes:
+    """The request of an HTTP check; nothing in path or host can end a line of it."""
+    path = quote(question.path if question.path.startswith("/") else f"/{question.path}", _SAFE)
+    return (
+        f"GET {path} HTTP/1.1\r\n"
+        f"Host: {quote(question.authority, _SAFE)}\r\n"
+        "User-Agent: gateway-health-check\r\n"
+        "Accept: */*\r\n"
+        "Connection: close\r\n\r\n"
+    ).encode("ascii")
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    for _ in range(INTERIM_MAX + 1):
+        line = await reader.readuntil(b"\n")
+        found = _STATUS.match(line)
+        if found is None:
+            raise ValueError(line)
+        status = int(found[1])
+        if status >= 200 or status == 101:
+            return status
+        for _ in range(FIELDS_MAX):
+            if not (await reader.readuntil(b"\n")).strip():
+                break
+        else:
+            raise ValueError("an endless head")
+    raise ValueError("only interim answers")
+
+
+async def _read_farewell(reader: asyncio.StreamReader) -> None:
+    taken = 0
+    while taken < FAREWELL_BYTES and (data := await reader.read(FAREWELL_BYTES)):
+        taken += len(data)

@@ -1,0 +1,89 @@
+"""Snapshots as JSON, paying for what changed only.
+
+The whole snapshot goes into a file at every publication and to every worker that
+connects. The bytes of a route or service are made once per object; a body of
+10,000 routes is then a join (about 1 ms) instead of 50 ms of serialisation.
+
+Used from the loop and from the file thread, hence the lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from gateway.core.model import RouteId, ServiceId
+from gateway.core.snapshot import (
+    Delta,
+    Snapshot,
+    SnapshotRoute,
+    SnapshotService,
+    delta_to_wire,
+    route_to_wire,
+    service_to_wire,
+    whole,
+)
+from gateway.runtime.link import encode
+from gateway.runtime.messages import T as Type
+
+K = TypeVar("K", bound=str)
+V = TypeVar("V")
+
+
+class _Table(Generic[K, V]):
+    """The JSON array of a mapping's values."""
+
+    def __init__(self, to_wire: Callable[[V], dict[str, Any]]) -> None:
+        self._to_wire = to_wire
+        self._parts: dict[K, tuple[V, bytes]] = {}
+        self._last: Mapping[K, V] | None = None
+        self._joined = b"[]"
+
+    def array(self, values: Mapping[K, V]) -> bytes:
+        if values is not self._last:
+            parts = self._parts
+            for key, value in values.items():
+                if (found := parts.get(key)) is None or found[0] is not value:
+                    parts[key] = (value, orjson.dumps(self._to_wire(value)))
+            if len(parts) > len(values):
+                parts = self._parts = {key: parts[key] for key in values}
+            self._joined = b"[%b]" % b",".join([part for _, part in parts.values()])
+            self._last = values
+        return self._joined
+
+
+class SnapshotBytes:
+    """A cache of the last snapshot's parts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._routes = _Table[RouteId, SnapshotRoute](route_to_wire)
+        self._services = _Table[ServiceId, SnapshotService](service_to_wire)
+
+    def body(self, snapshot: Snapshot) -> bytes:
+        """The JSON of `delta_to_wire(whole(snapshot))`."""
+        with self._lock:
+            wire = delta_to_wire(whole(_without_tables(snapshot)))
+            wire["routes"] = orjson.Fragment(self._routes.array(snapshot.routes))
+            wire["services"] = orjson.Fragment(self._services.array(snapshot.services))
+            return orjson.dumps(wire)
+
+    def whole_frame(self, session: str, snapshot: Snapshot) -> bytes:
+        """The message that carries all of a snapshot."""
+        return _frame(session, self.body(snapshot))
+
+
+def delta_frame(session: str, delta: Delta) -> bytes:
+    """The message that carries a difference."""
+    return _frame(session, orjson.dumps(delta_to_wire(delta)))
+
+
+def _frame(session: str, delta: bytes) -> bytes:
+    return encode({"t": Type.SNAPSHOT, "session": session, "delta": orjson.Fragment(delta)})
+
+
+def _without_tables(snapshot: Snapshot) -> Snapshot:
+    return Snapshot(snapshot.generation, snapshot.revision, snapshot.created, {}, {}, snapshot.keys)
