@@ -98,7 +98,7 @@ _SPECIAL_RESPONSE = _SPECIAL | {
 # Names a client may not spell in another way: an instance that flattens names (CGI, WSGI: `-` and
 # `_` are one) would take them for the gateway's own statement.
 _RESERVED_FLAT = frozenset(
-    {b"forwarded", b"proxy", b"xgatewayservice", b"xrealip", b"xrequestid", b"xoriginalhost"}
+    {b"forwarded", b"proxy", b"xgatewayservice", b"xrealip", b"xrequestid"}
 )
 _FRAMING_FLAT = frozenset({b"contentlength", b"transferencoding"})
 
