@@ -10,13 +10,50 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from .context import Traffic
+from gateway.metrics import stats
 
 
 def rfc3339(time: float) -> str:
     """Seconds since the epoch as the API writes times: `2026-01-31T12:00:00.123Z`."""
     text = datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Figures of a window. Quantiles are null without requests, as are ratio and share."""
+
+    requests: int
+    rate: float
+    """Finished requests a second."""
+    error_ratio: float | None
+    """Part answered with 5xx."""
+    p50: float | None
+    p90: float | None
+    p99: float | None
+    in_flight: int
+    websockets: int
+    """Both now."""
+    sticky_share: float | None
+    """Part that followed a pin and not the weights."""
+
+
+def traffic(measured: stats.Traffic | None) -> Traffic:
+    """Figures as the API shows them; None: there were none."""
+    if measured is None:
+        return Traffic(0, 0.0, None, None, None, None, 0, 0, None)
+    m = measured
+    return Traffic(
+        requests=m.requests,
+        rate=m.rate,
+        error_ratio=m.error_ratio if m.requests else None,
+        p50=m.p50_s,
+        p90=m.p90_s,
+        p99=m.p99_s,
+        in_flight=m.in_flight,
+        websockets=m.websockets,
+        sticky_share=m.sticky_share if m.requests else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +121,7 @@ class RouteService:
     """Its part in a release: green, blue, yellow; null: none is in progress."""
     instances: int
     healthy: int
-    traffic: Traffic | None
+    traffic: Traffic
     """Of the last minute, on this route."""
 
 
@@ -132,7 +169,7 @@ class RouteAnswer:
     policy: PolicyAnswer
     effective: PolicyAnswer | None
     """What is in force; null until it is first published."""
-    traffic: Traffic | None
+    traffic: Traffic
     """Of the last minute."""
 
 
@@ -292,8 +329,8 @@ class RouteStats:
     """Figures of a route and of the services on it."""
 
     route: str
-    traffic: Traffic | None
-    services: Mapping[str, Traffic | None]
+    traffic: Traffic
+    services: Mapping[str, Traffic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +340,7 @@ class Stats:
     window: int
     time: str
     routes: Sequence[RouteStats]
-    services: Mapping[str, Traffic | None]
+    services: Mapping[str, Traffic]
     next: str | None
 
 

@@ -1,18 +1,18 @@
-"""What the API needs beside the controller, as interfaces: figures, clock, facts.
+"""What the API needs beside the controller, as interfaces: figures, clock, a world.
 
-The control process puts the real ones in; tests put in values.
+The control process puts the real ones in (`figures.py`); tests may put in values.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from admin.controller import Controller
-from gateway.core.model import InstanceId, ServiceId
+from gateway.metrics.stats import Report
 
 from .explainer import Explainer
 
@@ -30,41 +30,33 @@ class OpenWork:
         return not (self.in_flight or self.websockets)
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Figures of a window. Ratios and shares are 0..1, None when nothing happened."""
+NOTHING_OPEN = OpenWork()
 
-    requests: int
-    rate: float
-    """Requests a second."""
-    error_ratio: float | None
-    """Answers of 500 and above."""
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    """Seconds from a request's head to the end of its answer."""
-    in_flight: int
-    sticky_share: float | None
-    """Requests that followed a pin."""
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Open work by service and by instance; absent: nothing is open there."""
+
+    services: Mapping[str, OpenWork] = field(default_factory=dict)
+    instances: Mapping[tuple[str, str], OpenWork] = field(default_factory=dict)
+    """By service and instance."""
 
 
 class Figures(Protocol):
     """What the workers count, read by the control process."""
 
-    def open_work(self, service: ServiceId) -> OpenWork:
-        """What a service has open."""
+    def work(self) -> Work:
+        """What is open now. Workers tell it within `SETTLED_S`."""
 
-    def open_work_of(self, service: ServiceId, instance: InstanceId) -> OpenWork:
-        """What one instance has open."""
+    def report(self, window_s: int) -> Report:
+        """The traffic of a window of `gateway.metrics.stats.WINDOWS_S`."""
 
-    def route_traffic(self, route: str, window_s: int) -> Traffic | None:
-        """A route's figures; None: nothing was ever counted for it."""
+    async def page(self, accept: str) -> tuple[bytes, str]:
+        """The metrics page in the format that Accept asks for, and its Content-Type."""
 
-    def service_traffic(self, service: str, window_s: int, route: str = "") -> Traffic | None:
-        """A service's figures, on one route or on all of them."""
 
-    def page(self, accept: str) -> tuple[bytes, str]:
-        """The metrics page in the format `accept` asks for, and its Content-Type."""
+SETTLED_S = 0.25
+"""After this, counts of instances show everything that was open before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from gateway.core.names import did_you_mean, quote
 from gateway.core.state import State
 
 from . import answers
-from .context import Context
+from .context import SETTLED_S, Context
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
 from .schemas import DrainQuery, NoQuery, WriteQuery
@@ -65,10 +65,13 @@ def _written(call: Call[Any, Any], outcome: Any, id: InstanceId) -> Reply:
 
 
 async def _wait_drained(context: Context, id: InstanceId, wait_s: float) -> None:
-    end = context.monotonic() + wait_s
+    """Wait until nothing is open, and in any case until the counts can be believed."""
+    await context.sleep(SETTLED_S)
+    end = context.monotonic() + wait_s - SETTLED_S
     while context.monotonic() < end:
-        found = view(context).find_instance(id)
-        if found is None or context.figures.open_work_of(found[1].service, id).is_nothing:
+        now = view(context)
+        found = now.find_instance(id)
+        if found is None or now.work_of(found[1]).is_nothing:
             return
         await context.sleep(POLL_S)
 

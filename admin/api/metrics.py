@@ -10,7 +10,7 @@ from .schemas import NoQuery
 
 async def get_metrics(call: Call[NoQuery, None]) -> Reply:
     """All metrics, summed over the workers; OpenMetrics where Accept prefers it."""
-    body, content_type = call.context.figures.page(call.accept)
+    body, content_type = await call.context.figures.page(call.accept)
     return Reply(body, content_type=content_type, headers={"Vary": "Accept"})
 
 

@@ -9,7 +9,7 @@ from gateway.core.names import find_service, matching, quote
 from gateway.core.state import State
 
 from . import answers, names
-from .context import Context, OpenWork
+from .context import NOTHING_OPEN, Context
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
 from .payload import invalid_path
@@ -82,7 +82,8 @@ async def delete_service(call: Call[RemoveQuery, None]) -> Reply:
     )
     sid = find_service(outcome.before, name).id
     removed = False if query.dry_run else await _wait_removed(call.context, sid)
-    work = OpenWork() if removed else call.context.figures.open_work(sid)
+    open_work = call.context.figures.work().services
+    work = NOTHING_OPEN if removed else open_work.get(sid, NOTHING_OPEN)
     return written(
         call,
         outcome,

@@ -13,7 +13,7 @@ from .views import page
 async def get_stats(call: Call[StatsQuery, None]) -> Reply:
     """Per route, per service on it, and per service over all its routes."""
     context, window = call.context, int(call.query.window)
-    figures, state = context.figures, context.controller.state
+    report, state = context.figures.report(window), context.controller.state
     shown, more = page(state.routes, call.query.limit, call.query.after)
     services = {sid for route in shown for sid in route.weights}
     if call.query.after is None:
@@ -26,14 +26,15 @@ async def get_stats(call: Call[StatsQuery, None]) -> Reply:
             routes=[
                 answers.RouteStats(
                     route=route.id,
-                    traffic=figures.route_traffic(route.id, window),
+                    traffic=answers.traffic(report.routes.get(route.id)),
                     services={
-                        sid: figures.service_traffic(sid, window, route.id) for sid in route.weights
+                        sid: answers.traffic(report.pairs.get((route.id, sid)))
+                        for sid in route.weights
                     },
                 )
                 for route in shown
             ],
-            services={sid: figures.service_traffic(sid, window) for sid in sorted(services)},
+            services={sid: answers.traffic(report.services.get(sid)) for sid in sorted(services)},
             next=more,
         )
     )

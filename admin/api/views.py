@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from gateway.core.compile import condition, is_internal, version_of
@@ -26,16 +27,17 @@ from gateway.core.names import short_names, weights_by_name
 from gateway.core.observed import Observed
 from gateway.core.snapshot import Snapshot, SnapshotRoute
 from gateway.core.state import Changes, State
+from gateway.metrics.stats import Report
 
 from . import answers
-from .context import Context, Figures
+from .context import NOTHING_OPEN, Context, Figures, OpenWork, Work
 
 K = TypeVar("K", bound=str)
 T = TypeVar("T")
 TRAFFIC_WINDOW_S = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """One moment of the gateway, and how to show it."""
 
@@ -43,6 +45,19 @@ class View:
     observed: Observed
     snapshot: Snapshot
     figures: Figures
+
+    @cached_property
+    def _report(self) -> Report:
+        return self.figures.report(TRAFFIC_WINDOW_S)
+
+    @cached_property
+    def work(self) -> Work:
+        """What is open."""
+        return self.figures.work()
+
+    def work_of(self, instance: Instance) -> OpenWork:
+        """What an instance has open."""
+        return self.work.instances.get((instance.service, instance.id), NOTHING_OPEN)
 
     def route(self, route: Route) -> answers.RouteAnswer:
         """A route with its services."""
@@ -59,7 +74,7 @@ class View:
             ],
             policy=_policy(route.policy),
             effective=None if compiled is None else _effective(compiled),
-            traffic=self.figures.route_traffic(route.id, TRAFFIC_WINDOW_S),
+            traffic=answers.traffic(self._report.routes.get(route.id)),
         )
 
     def _route_service(
@@ -74,12 +89,12 @@ class View:
             colour=None,
             instances=len(instances),
             healthy=sum(self.observed.health_of(i.id) == "healthy" for i in instances),
-            traffic=self.figures.service_traffic(sid, TRAFFIC_WINDOW_S, route.id),
+            traffic=answers.traffic(self._report.pairs.get((route.id, sid))),
         )
 
     def service(self, service: Service) -> answers.ServiceAnswer:
         """A service with its routes and instances."""
-        work = self.figures.open_work(service.id)
+        work = self.work.services.get(service.id, NOTHING_OPEN)
         return answers.ServiceAnswer(
             id=service.id,
             application=service.application,
@@ -115,7 +130,7 @@ class View:
 
     def instance(self, service: Service | None, instance: Instance) -> answers.InstanceAnswer:
         """One instance; `service` None: it belongs to none any more."""
-        work = self.figures.open_work_of(instance.service, instance.id)
+        work = self.work_of(instance)
         host = f"[{instance.host}]" if ":" in instance.host else instance.host
         return answers.InstanceAnswer(
             id=instance.id,
