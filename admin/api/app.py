@@ -191,7 +191,8 @@ class _Endpoint:
         if not raw:
             raise payload.refuse([FieldError("body", "required: a JSON object")])
         _check_type(request, ("application/json",))
-        return payload.parse(operation.body, payload.read_json(raw), operation.place)
+        value = payload.read_json(raw, operation.place)
+        return payload.parse(operation.body, value, operation.place)
 
     async def _record(self, request: web.Request, actor: Actor | None, refused: Refused) -> None:
         """Put a refusal into the audit trail, if it is worth a line there."""
@@ -212,7 +213,7 @@ class _Endpoint:
         try:
             await self._context.controller.refuse(
                 actor,
-                operation.name,
+                operation.action,
                 target,
                 refused,
                 payload.shorten(reason, 500) if reason is not None else None,

@@ -126,6 +126,7 @@ OPERATIONS = (
         query=DrainQuery,
         codes=(Code.NOT_FOUND,),
         statuses=(200, 202),
+        command=DrainInstance,
     ),
     Operation(
         "POST",
@@ -138,5 +139,6 @@ OPERATIONS = (
         query=WriteQuery,
         codes=(Code.NOT_FOUND,),
         statuses=(200, 202),
+        command=ResumeInstance,
     ),
 )

@@ -78,11 +78,19 @@ class Operation:
     codes: tuple[Code, ...] = ()
     """Refusals beside those every call may give."""
     statuses: tuple[int, ...] = (200,)
+    command: type[Any] | None = None
+    """What it carries out; the audit names its refusals by it."""
 
     @property
     def name(self) -> str:
-        """The handler's name; OpenAPI's operationId, and the audit's action."""
+        """The handler's name; OpenAPI's operationId."""
         return str(getattr(self.handler, "__name__", "call"))
+
+    @property
+    def action(self) -> str:
+        """What the audit calls it: `SetWeights` -> `set_weights`."""
+        name = self.name if self.command is None else self.command.__name__
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
     @property
     def changes(self) -> bool:

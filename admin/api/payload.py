@@ -116,8 +116,11 @@ def invalid_path(name: str, error: ValueError) -> Refused:
     return refuse([FieldError(f"path.{name}", str(error))], "the address")
 
 
-def read_json(raw: bytes) -> Any:
-    """The value of a JSON text; `Refused` with every place that is not strict JSON."""
+def read_json(raw: bytes, prefix: tuple[str, ...] = ()) -> Any:
+    """The value of a JSON text; `Refused` with every place that is not strict JSON.
+
+    Places begin with `prefix`.
+    """
     if len(raw) > MAX_BYTES:
         raise refuse([FieldError("body", f"longer than {MAX_BYTES} bytes")])
     try:
@@ -132,7 +135,7 @@ def read_json(raw: bytes) -> Any:
     except RecursionError:
         raise refuse([FieldError("body", _TOO_DEEP)]) from None
     errors: list[FieldError] = []
-    _inspect(value, (), errors)
+    _inspect(value, prefix, errors)
     if errors:
         raise refuse(errors)
     return value

@@ -127,6 +127,7 @@ OPERATIONS = (
         query=WriteQuery,
         body=PolicyBody,
         statuses=(200, 202),
+        command=SetRoutePolicy,
     ),
     Operation(
         "DELETE",
@@ -139,5 +140,6 @@ OPERATIONS = (
         query=WriteQuery,
         codes=(Code.NOT_FOUND, Code.IN_USE),
         statuses=(200, 202),
+        command=DeleteRoute,
     ),
 )

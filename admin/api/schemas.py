@@ -7,7 +7,7 @@ Nothing here looks at the state: whether a request fits it is `decide`'s verdict
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -51,7 +52,11 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, le=DRAIN_MAX_S, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
-Weight = Annotated[int, Field(ge=0, le=WEIGHT_MAX)]
+WeightValue = Annotated[
+    Any,
+    # `decide` judges values and names together: one answer with all that is wrong.
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": WEIGHT_MAX}),
+]
 
 
 class Payload(BaseModel):
@@ -60,7 +65,7 @@ class Payload(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class WeightsBody(RootModel[dict[str, Weight]]):
+class WeightsBody(RootModel[dict[str, WeightValue]]):
     """Service (short name or full id) to weight, a whole number."""
 
     model_config = ConfigDict(strict=True, frozen=True)

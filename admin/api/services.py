@@ -174,6 +174,7 @@ OPERATIONS = (
         body=ServiceBody,
         codes=(Code.ROUTE_CONFLICT, Code.IN_USE),
         statuses=(200, 202),
+        command=PutService,
     ),
     Operation(
         "PATCH",
@@ -187,6 +188,7 @@ OPERATIONS = (
         body=ServicePatch,
         codes=(Code.NOT_FOUND, Code.AMBIGUOUS, Code.IN_USE),
         statuses=(200, 202),
+        command=MarkCoexist,
     ),
     Operation(
         "DELETE",
@@ -199,5 +201,6 @@ OPERATIONS = (
         query=RemoveQuery,
         codes=(Code.NOT_FOUND, Code.AMBIGUOUS, Code.IN_USE),
         statuses=(200, 202),
+        command=RemoveService,
     ),
 )

@@ -85,6 +85,7 @@ OPERATIONS = (
         body=TokenBody,
         codes=(Code.IN_USE,),
         statuses=(201, 202),
+        command=AddToken,
     ),
     Operation(
         "DELETE",
@@ -97,5 +98,6 @@ OPERATIONS = (
         query=WriteQuery,
         codes=(Code.NOT_FOUND,),
         statuses=(200, 202),
+        command=RemoveToken,
     ),
 )

@@ -89,6 +89,7 @@ OPERATIONS = (
         place=("weights",),
         codes=(Code.NOT_FOUND, Code.ROUTE_WITHOUT_TRAFFIC),
         statuses=(200, 202),
+        command=SetWeights,
     ),
     Operation(
         "PATCH",
@@ -103,5 +104,6 @@ OPERATIONS = (
         place=("weights",),
         codes=(Code.NOT_FOUND, Code.ROUTE_WITHOUT_TRAFFIC),
         statuses=(200, 202),
+        command=SetWeights,
     ),
 )
