@@ -31,7 +31,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -53,6 +53,7 @@ the series that found no room."""
 _UNUSED, _FREE, _LIVE = 0, 1, 2
 _WORDS = struct.Struct("=QQQ")
 _LOW32 = 0xFFFFFFFF
+_SCOPES = {int(scope): scope for scope in Scope}
 
 Key = tuple[Scope, tuple[str, ...]]
 """What a record is about: its scope and the values of `KEYS[scope]`."""
@@ -62,8 +63,7 @@ class BadRegion(Exception):  # noqa: N818 - says what it is
     """A descriptor that is no region."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record found in a page; places in bytes from the page's beginning."""
 
     at: int
@@ -126,14 +126,16 @@ def read_page(page: bytes) -> Iterator[Record]:
 
 
 def _key(scope: int, cells: int, raw: bytes) -> Key | None:
+    known = _SCOPES.get(scope)
+    if known is None or cells != LAYOUTS[known].cells:
+        return None
     try:
-        known = Scope(scope)
         values = orjson.loads(raw)
     except ValueError:
         return None
-    if cells != LAYOUTS[known].cells or not isinstance(values, list):
+    if not isinstance(values, list) or len(values) != len(KEYS[known]):
         return None
-    if len(values) != len(KEYS[known]) or not all(isinstance(v, str) for v in values):
+    if set(map(type, values)) != {str}:
         return None
     return known, tuple(values)
 

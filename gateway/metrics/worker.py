@@ -49,7 +49,8 @@ _CONNECT = _SERVICE["gateway_upstream_connect_seconds"]
 _CONNECT_BUCKETS = _CONNECT + 1
 _RETRIES = _SERVICE["gateway_retries_total"]
 _OPEN = LAYOUTS[Scope.ENTRYPOINT].start["gateway_open_connections"]
-_INSTANCE = LAYOUTS[Scope.INSTANCE].start
+_INSTANCE_IN_FLIGHT = LAYOUTS[Scope.INSTANCE].start["in_flight"]
+_INSTANCE_WEBSOCKETS = LAYOUTS[Scope.INSTANCE].start["websockets"]
 _NS = 1e9
 
 
@@ -71,10 +72,6 @@ class Gauge:
         """Add `amount` (+1, -1)."""
         self._cells[self._at] += amount
 
-    def set(self, value: int) -> None:
-        """For a number its owner counts itself."""
-        self._cells[self._at] = value
-
     @property
     def value(self) -> int:
         """This worker's part of it."""
@@ -87,23 +84,6 @@ class Gauge:
         self._cells = memoryview(bytearray(8)).cast("q")
         self._at = 0
         self._cells[0] = value
-
-
-class InstanceSeries:
-    """What is open to one instance. Not on the metrics page: tells control when it is drained."""
-
-    __slots__ = ("in_flight", "websockets")
-
-    def __init__(self, cells: memoryview) -> None:
-        self.in_flight = Gauge(cells, _INSTANCE["in_flight"])
-        """Requests the instance is working on."""
-        self.websockets = Gauge(cells, _INSTANCE["websockets"])
-        """Tunnels open to it."""
-
-    def detach(self) -> None:
-        """Count nowhere from now on."""
-        self.in_flight.detach()
-        self.websockets.detach()
 
 
 class _ServiceCells:
@@ -217,7 +197,7 @@ class WorkerMetrics:
         self._series: dict[tuple[str, str], ServiceSeries] = {}
         self._services: dict[str, _ServiceCells] = {}
         self._entrypoints: dict[str, Gauge] = {}
-        self._instances: dict[tuple[str, str], InstanceSeries] = {}
+        self._instances: dict[tuple[str, str], memoryview] = {}
         self._unrouted: dict[tuple[bytes, int], memoryview] = {}
         self._of_service: dict[str, set[Key]] = {}
         self._of_route: dict[str, set[Key]] = {}
@@ -247,13 +227,14 @@ class WorkerMetrics:
             self._entrypoints[name] = gauge
         return gauge
 
-    def instance(self, service: str, instance: str) -> InstanceSeries:
-        """What is open to `instance` of `service` (full id); the same object every time."""
-        series = self._instances.get((service, instance))
-        if series is None:
-            series = InstanceSeries(self.take(Scope.INSTANCE, (service, instance)))
-            self._instances[service, instance] = series
-        return series
+    def show_instance(self, service: str, instance: str, in_flight: int, websockets: int) -> None:
+        """What is open to `instance` of `service` (full id) now; as often as control should see it."""
+        cells = self._instances.get((service, instance))
+        if cells is None:
+            cells = self.take(Scope.INSTANCE, (service, instance))
+            self._instances[service, instance] = cells
+        cells[_INSTANCE_IN_FLIGHT] = in_flight
+        cells[_INSTANCE_WEBSOCKETS] = websockets
 
     def unrouted(self, method: bytes, status: int) -> None:
         """Count a request that reached no route (404, 400, ...)."""
@@ -279,7 +260,7 @@ class WorkerMetrics:
         for pair in [p for p in self._series if p[0] in gone_routes or p[1] in gone_services]:
             self._series.pop(pair).detach()
         for pair in [p for p in self._instances if p in gone_instances or p[0] in gone_services]:
-            self._instances.pop(pair).detach()
+            del self._instances[pair]
         self._release((Scope.INSTANCE, pair) for pair in gone_instances)
         for service in gone_services:
             of_service = self._services.pop(service, None)

@@ -95,8 +95,10 @@ class DataPlane:
             self.metrics.retain(set(snapshot.services), set(snapshot.routes))
         else:
             routes = [r for r in before.routes if r not in snapshot.routes]
-            if retired.services or routes:
-                self.metrics.retire(retired.services, routes)
+            if retired.services or routes or retired.instances:
+                self.metrics.retire(
+                    retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
+                )
         for service in retired.services:
             self._served_by.pop(service, None)
         self._publish_gauges()
@@ -281,9 +283,13 @@ class DataPlane:
     def _publish_gauges(self) -> None:
         """Per-instance counts are shown at the sweep's pace: the request path has none of it."""
         for instance in self._pools.values():
-            self.metrics.show_instance(
-                instance.id, instance.in_flight - instance.tunnels, instance.tunnels
-            )
+            if self.world.instance(instance.id) is instance:
+                self.metrics.show_instance(
+                    instance.service.id,
+                    instance.id,
+                    instance.in_flight - instance.tunnels,
+                    instance.tunnels,
+                )
 
 
 def serve_request(client: ClientConnection, head: RequestHead) -> None:
