@@ -7,12 +7,12 @@ service or instance and handed out again and again. They are immutable.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from .service import InstanceState, ServiceState
 
 
-class Sticky(Enum):
+class Sticky(StrEnum):
     """What affinity had to do with a decision."""
 
     OFF = "off"
@@ -24,7 +24,7 @@ class Sticky(Enum):
     """The client's token was known, but its instance or its service could not be kept."""
 
 
-class Verdict(Enum):
+class Verdict(StrEnum):
     """Can the request be served?"""
 
     OK = "ok"

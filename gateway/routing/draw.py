@@ -44,10 +44,10 @@ class _Track:
 
 
 class Outcomes:
-    """The decisions of a draw for one result of affinity, made once.
+    """The decisions of a draw for one result of affinity.
 
-    `full` is by turn of the full schedule (used while all its members are usable, or
-    without spill), `kept` and `spilled` by turn of the reduced one.
+    `full` is by turn of the full schedule; `kept` and `spilled`, by turn of the reduced
+    one, are there while requests spill.
     """
 
     __slots__ = ("full", "kept", "spilled")
@@ -77,12 +77,10 @@ class Draw:
         "_weights",
         "moved",
         "new",
-        "off",
     )
 
     _full: _Track | None
     _reduced: _Track | None
-    off: Outcomes
     new: Outcomes
     moved: Outcomes
 
@@ -104,26 +102,30 @@ class Draw:
         """While requests spill: by turn of the full schedule, the refusal of a member without
         usable instance, None for the others."""
 
-    def refresh(self) -> None:
-        """Rebuild for the members' present usability."""
+    def refresh(self, sticky: bool) -> None:
+        """Rebuild for the members' present usability; `sticky`: affinity is on."""
         members = self._members
         usable = [s for s in members if s.usable]
-        self.off = Outcomes(members, usable, Sticky.OFF)
-        self.new = Outcomes(members, usable, Sticky.NEW)
-        self.moved = Outcomes(members, usable, Sticky.MOVED)
+        spilling = self._spill and len(usable) < len(members)
         self._full = self._track(self._full, self._weights)
-        place = self._full.cursor.position if self._full is not None else 0
-        if len(usable) == len(members) or not self._spill:
+        if spilling:
+            place = self._full.cursor.position if self._full is not None else 0
+            alive = {s.id for s in usable}
+            self._reduced = self._track(
+                self._reduced, tuple(w for w in self._weights if w[0] in alive), place
+            )
+            self._lost = [None if s.usable else unhealthy(s) for s in members]
+        else:
             self._lost = None
-            return
-        self._lost = [None if s.usable else unhealthy(s) for s in members]
-        alive = {s.id for s in usable}
-        self._reduced = self._track(
-            self._reduced, tuple(w for w in self._weights if w[0] in alive), place
-        )
+            usable = []
+        if sticky:
+            self.new = Outcomes(members, usable, Sticky.NEW)
+            self.moved = Outcomes(members, usable, Sticky.MOVED)
+        else:
+            self.new = self.moved = Outcomes(members, usable, Sticky.OFF)
 
     def next(self, outcomes: Outcomes) -> Decision:
-        """The next draw; `outcomes` is one of `off`, `new`, `moved`."""
+        """The next draw; `outcomes` is `new` or `moved` (without affinity: the same)."""
         full = self._full
         if full is None:
             return NO_SERVICE

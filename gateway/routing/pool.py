@@ -130,7 +130,7 @@ class Pool:
         draw = self._draw
         name = self.cookie_name
         if name is None:
-            return draw.next(draw.off)
+            return draw.next(draw.new)
         if cookies is not None and (at := cookies.find(self._cookie_key)) >= 0:
             known = self._recall(cookies, name, at)
             if known is not None:
@@ -211,7 +211,7 @@ class Pool:
 
     def _compile(self) -> None:
         self.stale = False
-        self._draw.refresh()
+        self._draw.refresh(sticky=self.cookie_name is not None)
         self._selected = self._selections() if self.route.selectors else None
         if self.cookie_name is None:
             return

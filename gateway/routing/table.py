@@ -15,12 +15,12 @@ in the table, never by the number of routes or by what the client sent.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 from .pool import Pool
 
 
-class Miss(Enum):
+class Miss(StrEnum):
     """Why no route was found."""
 
     UNKNOWN_HOST = "unknown_host"
