@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.core.model import Role
+from gateway.core.commands import (
+    AddAffinityKey,
+    AddToken,
+    Command,
+    DeleteRoute,
+    DrainInstance,
+    FinishRemoval,
+    PutService,
+    RemoveToken,
+    ResumeInstance,
+    SetRoutePolicy,
+    SetWeights,
+)
+from gateway.core.errors import Refused
+from gateway.core.model import Role, route_id
+from gateway.core.names import weights_by_name
+from gateway.core.state import State
+
+DETAIL_MAX = 2000
+"""Characters of a detail; longer ones are cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +70,91 @@ class AuditEntry:
     """The operator's own words."""
     revision: int = 0
     id: int = 0
+
+
+def action_of(command: Command) -> str:
+    """The name of a command in the trail: `SetWeights` -> `set_weights`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(command).__name__).lower()
+
+
+def target_of(command: Command) -> str:
+    """What a command is about."""
+    match command:
+        case SetWeights() | DeleteRoute():
+            return command.route
+        case SetRoutePolicy():
+            return route_id(command.host, command.path)
+        case PutService():
+            return command.service.id
+        case DrainInstance() | ResumeInstance():
+            return command.instance
+        case AddAffinityKey():
+            return command.key.id
+        case AddToken():
+            return command.token.name
+        case RemoveToken():
+            return command.name
+        case FinishRemoval():
+            return command.service
+        case _:
+            return command.service
+
+
+def done(
+    time: float,
+    actor: Actor,
+    command: Command,
+    reason: str | None,
+    before: State,
+    after: State,
+) -> AuditEntry:
+    """The entry of a command that was carried out."""
+    return AuditEntry(
+        time=time,
+        actor=actor.name,
+        action=action_of(command),
+        target=target_of(command),
+        result=AuditResult.DONE,
+        detail=_difference(command, before, after)[:DETAIL_MAX],
+        reason=reason,
+        revision=after.revision,
+    )
+
+
+def refused(
+    time: float,
+    actor: Actor,
+    action: str,
+    target: str,
+    refusal: Refused,
+    reason: str | None,
+    revision: int,
+) -> AuditEntry:
+    """The entry of a request that was refused."""
+    return AuditEntry(
+        time=time,
+        actor=actor.name,
+        action=action,
+        target=target,
+        result=AuditResult.REFUSED,
+        detail=str(refusal.detail)[:DETAIL_MAX],
+        code=refusal.code.value,
+        reason=reason,
+        revision=revision,
+    )
+
+
+def _difference(command: Command, before: State, after: State) -> str:
+    """What changed, in words."""
+    if before is after:
+        return "as it was"
+    if isinstance(command, SetWeights):
+        return f"{_weights(before, command)} -> {_weights(after, command)}"
+    if isinstance(command, AddToken):
+        return f"role {command.token.role.value}"
+    return ""
+
+
+def _weights(state: State, command: SetWeights) -> str:
+    named = weights_by_name(state.routes[command.route].weights)
+    return ", ".join(f"{name}={weight}" for name, weight in named.items())

@@ -1,41 +1,57 @@
-"""The one writer: commands, reports and settings come in, stored and published state goes out."""
+"""The one writer: commands and reports come in, stored and published state goes out.
+
+Everything goes through one inbox and is taken from it by one task, in order.
+What waits together is taken together: each command is decided and stored on its
+own (so each has its revision and its audit entry), the snapshot is compiled and
+published once for all of them. What a data plane would not notice is not
+published.
+
+Level-triggered: a snapshot is a projection of stored and observed state, so a
+crash between any two steps is repaired by starting again. The order of the
+steps makes that safe: stored, then published, then answered.
+
+Knows nothing of HTTP, sockets and processes.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from admin.audit import Actor, AuditEntry
-from gateway.core.commands import Command
-from gateway.core.errors import Refused
+from gateway.core.commands import AddAffinityKey, Command
+from gateway.core.decide import Decided, decide
+from gateway.core.errors import Code, Refused
+from gateway.core.model import AffinityKey, Health, InstanceId
 from gateway.core.observed import Observed
-from gateway.core.snapshot import Snapshot
-from gateway.core.state import State
+from gateway.core.snapshot import EMPTY, Snapshot, diff
+from gateway.core.state import State, changes
+from gateway.runtime.messages import WorkerState
 from gateway.runtime.settings import Settings
 
+from .audit import (
+    GATEWAY,
+    Actor,
+    AuditEntry,
+    action_of,
+    done,
+    refused,
+    target_of,
+)
+from .clock import Clock
+from .observing import EjectionReport, HealthReport, Report
+from .projection import Checks, Projection
+from .publisher import Applied, Publisher, WorkerStatus
+from .store.base import StaleRevision, Store, StoreUnavailable
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """How far a generation has come: `workers` of `of` have applied it; the others by name."""
+__all__ = ["Applied", "Controller", "Outcome", "WorkerStatus"]
 
-    workers: int
-    of: int
-    late: tuple[str, ...] = ()
-    """`worker 2 (pid 123)`; empty when all have it."""
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """A worker as the supervisor sees it, and the generation it serves."""
-
-    slot: int
-    pid: int
-    state: str
-    """`starting`, `serving`, `draining` or `dead`."""
-    restarts: int
-    started: float
-    generation: int
-    """0: it is not connected."""
+BATCH_MAX = 64
+"""Commands that one publication may carry; the next ones wait for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +65,94 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class _Ask:
+    """A command on its way."""
+
+    command: Command
+    actor: Actor
+    check: Callable[[State], None] | None
+    reason: str | None
+    answer: asyncio.Future[_Done]
+
+    def succeed(self, result: _Done) -> None:
+        """Tell the asker, if it is still there."""
+        if not self.answer.done():
+            self.answer.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Tell the asker, if it is still there."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A command that was carried out and published."""
+
+    before: State
+    after: State
+    generation: int
+    must_wait: bool
+    warnings: tuple[str, ...]
+
+
 class Controller:
     """Holds the desired and the observed state; the only one who changes them.
 
     Reading attributes is always allowed (each is one immutable value, read it
-    once per answer); changes go through `execute`.
+    once per answer); changes go through `execute` and the `report_` methods.
     """
 
     state: State
-    observed: Observed
     snapshot: Snapshot
     """The last published one."""
     settings: Settings
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        settings: Settings,
+        clock: Clock,
+        checks: Checks,
+    ) -> None:
+        self.state = State()
+        self.snapshot = EMPTY
+        self.settings = settings
+        self.is_stopping = False
+        self._store = store
+        self._publisher = publisher
+        self._clock = clock
+        self._projection = Projection(settings, checks)
+        self._asks: list[_Ask] = []
+        self._reports: list[Report] = []
+        self._has_mail = asyncio.Event()
+        self._generation = 0
+        self._watchers: list[Callable[[], None]] = []
+
+    # --- starting and running -----------------------------------------------------------
+
+    async def start(self, floor: int = 0, last: Snapshot | None = None) -> None:
+        """Read the store, take up where the last control process was, publish.
+
+        `floor` is a generation that was seen, `last` the snapshot in the file. Raises
+        `StoreRefused`, `StoreUnavailable`.
+        """
+        self.state, meta = await self._store.open()
+        self._generation = max(meta.generation, floor, last.generation if last else 0)
+        if not self.state.keys:
+            await self._make_first_key()
+        self._projection.begin(self.state, last)
+        self._publish(self._compile())
+
+    async def run(self) -> None:
+        """Take everything from the inbox, for ever."""
+        while True:
+            await self._wait_for_mail()
+            await self._take_mail()
+
+    # --- what operators do ---------------------------------------------------------------
 
     async def execute(
         self,
@@ -77,29 +169,232 @@ class Controller:
         `Refused` (If-Match). Raises `Refused`; nothing has changed then. A dry run
         decides and changes nothing. Refusals go to the audit trail as well.
         """
-        raise NotImplementedError
+        if dry_run:
+            before = self.state
+            decided = self._decide(command, check)
+            generation = self.snapshot.generation
+            applied = self._publisher.applied(generation)
+            return Outcome(before, decided.state, generation, applied, decided.warnings)
+        ask = _Ask(command, actor, check, reason, asyncio.get_running_loop().create_future())
+        self._asks.append(ask)
+        self._has_mail.set()
+        result = await ask.answer
+        warnings = result.warnings
+        if result.must_wait:
+            applied = await self._publisher.wait_applied(result.generation)
+            if self._publisher.file_problem is not None:
+                warnings += (self._publisher.file_problem,)
+        else:
+            applied = self._publisher.applied(result.generation)
+        return Outcome(result.before, result.after, result.generation, applied, warnings)
 
     async def refuse(
-        self, actor: Actor, action: str, target: str, refused: Refused, reason: str | None = None
+        self, actor: Actor, action: str, target: str, refusal: Refused, reason: str | None = None
     ) -> None:
         """Put a request that was refused before it became a command into the audit trail."""
-        raise NotImplementedError
+        entry = refused(
+            self._clock.time(), actor, action, target, refusal, reason, self.state.revision
+        )
+        try:
+            await self._store.record(entry)
+        except StoreUnavailable as error:
+            log.error("a refusal is missing in the audit trail: %s", error)
 
     async def audit(self, limit: int = 100, after: int | None = None) -> Sequence[AuditEntry]:
-        """The audit trail, newest first; `after` is the id of the last entry already seen."""
-        raise NotImplementedError
+        """The audit trail, newest first; `after` is the id of the last entry already seen.
+
+        Raises `Refused` when the store cannot be read.
+        """
+        try:
+            return await self._store.audit(limit, after)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from None
+
+    # --- what others report ----------------------------------------------------------------
+
+    def report_health(self, instance: InstanceId, verdict: Health, address: str = "") -> None:
+        """A verdict of the checks, and the address at which they reached the instance."""
+        self._reports.append(HealthReport(instance, verdict, address))
+        self._has_mail.set()
+
+    def report_ejection(self, instance: str, seconds: float, reason: str) -> None:
+        """A worker found an instance failing real requests."""
+        longest = self.settings.ejection.max_seconds
+        if not 0 < seconds <= longest:
+            seconds = longest
+        log.info("a worker ejected %s for %.0f s: %s", instance, seconds, reason)
+        until = self._clock.monotonic() + seconds
+        self._reports.append(EjectionReport(InstanceId(instance), until))
+        self._has_mail.set()
+
+    def configure(self, settings: Settings) -> None:
+        """Use these settings from now on."""
+        self.settings = settings
+        self._projection.configure(self.state, settings)
+        self._has_mail.set()
+
+    def on_change(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` after every change of the desired state; it must return at once."""
+        self._watchers.append(watcher)
+
+    # --- what others want to know ------------------------------------------------------------
+
+    @property
+    def observed(self) -> Observed:
+        """Where instances are and how they are."""
+        return self._projection.observed
 
     @property
     def workers(self) -> tuple[WorkerStatus, ...]:
         """All workers of the roster."""
-        raise NotImplementedError
+        return self._publisher.workers
 
     @property
     def ready(self) -> bool:
         """At least one worker serves a snapshot and the gateway is not being stopped."""
-        raise NotImplementedError
+        return not self.is_stopping and any(
+            w.state is WorkerState.SERVING and w.generation for w in self.workers
+        )
 
     @property
     def apply_lag_s(self) -> float:
-        """How long the last published generation took to reach every serving worker."""
-        raise NotImplementedError
+        """How long the last publication took to reach all; growing while it has not."""
+        return self._publisher.lag_s
+
+    @property
+    def is_applied(self) -> bool:
+        """Has every worker that takes requests the last published snapshot?"""
+        return not self._publisher.applied(self.snapshot.generation).late
+
+    # --- the inbox ---------------------------------------------------------------------------
+
+    async def _wait_for_mail(self) -> None:
+        due = self._projection.next_change
+        if due is None:
+            await self._has_mail.wait()
+        else:
+            mail = asyncio.ensure_future(self._has_mail.wait())
+            timer = asyncio.ensure_future(
+                self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            )
+            try:
+                await asyncio.wait({mail, timer}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                mail.cancel()
+                timer.cancel()
+        self._has_mail.clear()
+
+    async def _take_mail(self) -> None:
+        asks, self._asks = self._asks[:BATCH_MAX], self._asks[BATCH_MAX:]
+        reports, self._reports = self._reports, []
+        if self._asks:
+            self._has_mail.set()
+        state = self.state
+        self._projection.take_reports(state, reports, self._clock.monotonic())
+        carried_out = [
+            (ask, result) for ask in asks if (result := await self._carry_out(ask)) is not None
+        ]
+        try:
+            has_published = self._publish_if_changed()
+        except Exception as broken:
+            log.exception("the snapshot could not be compiled; workers keep the last one")
+            for ask, _ in carried_out:
+                ask.fail(broken)
+        else:
+            for ask, (before, after, warnings) in carried_out:
+                # One that changed nothing repeats another one, which may be on its way still.
+                must_wait = has_published or before is after
+                generation = self.snapshot.generation
+                ask.succeed(_Done(before, after, generation, must_wait, warnings))
+        if self.state is not state:
+            for watcher in self._watchers:
+                watcher()
+
+    async def _carry_out(self, ask: _Ask) -> tuple[State, State, tuple[str, ...]] | None:
+        """Decide and store one command; None: it was refused, and its asker knows."""
+        if ask.answer.done():
+            return None  # nobody waits for it any more, and nothing has been done yet
+        try:
+            before, decided = await self._decide_and_store(ask)
+        except Refused as refusal:
+            await self.refuse(
+                ask.actor, action_of(ask.command), target_of(ask.command), refusal, ask.reason
+            )
+            error: Exception = refusal
+        except Exception as broken:
+            log.exception("%s broke", action_of(ask.command))
+            error = broken
+        else:
+            return before, decided.state, decided.warnings
+        ask.fail(error)
+        return None
+
+    async def _decide_and_store(self, ask: _Ask) -> tuple[State, Decided]:
+        try:
+            try:
+                return await self._try_to_store(ask)
+            except StaleRevision:
+                # The store moved under us: a save whose answer was lost. It is right, we are not.
+                log.warning("the store is at another revision; reading it again")
+                self.state = await self._store.load()
+                self._projection.take_state(self.state)
+                return await self._try_to_store(ask)
+        except StoreUnavailable as error:
+            raise _unavailable(error) from None
+        except StaleRevision as error:
+            raise _unavailable(error) from None
+
+    async def _try_to_store(self, ask: _Ask) -> tuple[State, Decided]:
+        before = self.state
+        decided = self._decide(ask.command, ask.check)
+        after, difference = decided.state, changes(before, decided.state)
+        if difference.is_empty:
+            entry = done(self._clock.time(), ask.actor, ask.command, ask.reason, before, before)
+            await self._store.record(entry)
+            return before, Decided(before, decided.warnings)
+        entry = done(self._clock.time(), ask.actor, ask.command, ask.reason, before, after)
+        revision = await self._store.save(before.revision, difference, entry, self._generation + 1)
+        self.state = replace(after, revision=revision)
+        self._projection.take_state(self.state)
+        return before, Decided(self.state, decided.warnings)
+
+    def _decide(self, command: Command, check: Callable[[State], None] | None) -> Decided:
+        if check is not None:
+            check(self.state)
+        return decide(self.state, command, self.observed)
+
+    # --- from state to workers ------------------------------------------------------------------
+
+    def _compile(self) -> Snapshot:
+        return self._projection.compile(self.state, self._generation + 1, self._clock.time())
+
+    def _publish(self, snapshot: Snapshot) -> None:
+        self._generation = snapshot.generation
+        self.snapshot = snapshot
+        self._publisher.publish(snapshot)
+
+    def _publish_if_changed(self) -> bool:
+        compiled = self._compile()
+        if diff(self.snapshot, compiled).is_empty:
+            return False
+        self._publish(compiled)
+        return True
+
+    async def _make_first_key(self) -> None:
+        """The secret that affinity tokens are made with, once in a gateway's life."""
+        key = AffinityKey("1", secrets.token_hex(32), self._clock.time())
+        command = AddAffinityKey(key, keep_s=0)
+        after = decide(self.state, command, self.observed).state
+        entry = done(self._clock.time(), GATEWAY, command, "first start", self.state, after)
+        revision = await self._store.save(
+            self.state.revision, changes(self.state, after), entry, self._generation
+        )
+        self.state = replace(after, revision=revision)
+
+
+def _unavailable(error: Exception) -> Refused:
+    return Refused(
+        Code.STORE_UNAVAILABLE,
+        f"nothing was changed, the store is not available: {error}. Traffic goes on as it was; "
+        "make room or give access, then try again",
+    )

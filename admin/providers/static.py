@@ -18,6 +18,11 @@ class StaticProvider:
         self._services: Mapping[ServiceId, Service] = {}
         self._instances: Mapping[ServiceId, tuple[Instance, ...]] = {}
 
+    @property
+    def services(self) -> Mapping[ServiceId, Service]:
+        """What `instances` was last asked for."""
+        return self._services
+
     def instances(
         self, services: Mapping[ServiceId, Service]
     ) -> Mapping[ServiceId, tuple[Instance, ...]]:

@@ -1,0 +1,112 @@
+"""From desired state, providers and reports to the snapshot that ought to be served.
+
+The controller's eyes: it keeps what is observed, has new instances checked and
+compiles. Writes nothing, publishes nothing, decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from gateway.core.compile import Compiler, Defaults
+from gateway.core.model import Health, InstanceId, ServiceId
+from gateway.core.observed import Observed
+from gateway.core.snapshot import Affinity, Snapshot, Timeouts
+from gateway.core.state import State
+from gateway.runtime.settings import Settings
+
+from .health import Target, targets_of
+from .observing import Observing, Report
+from .providers.static import StaticProvider
+
+
+class Checks(Protocol):
+    """Who checks instances."""
+
+    def watch(
+        self,
+        service: ServiceId,
+        targets: tuple[Target, ...],
+        known: Mapping[InstanceId, Health],
+        addresses: Mapping[InstanceId, str],
+    ) -> None:
+        """Check exactly these instances of a service from now on."""
+
+
+class Projection:
+    """The observed world and the compiler over it."""
+
+    def __init__(self, settings: Settings, checks: Checks) -> None:
+        self._settings = settings
+        self._checks = checks
+        self._compiler = Compiler()
+        self._observing = Observing()
+        self._static = StaticProvider()
+
+    @property
+    def observed(self) -> Observed:
+        """Where instances are and how they are."""
+        return self._observing.observed
+
+    @property
+    def next_change(self) -> float | None:
+        """When (monotonic) the observed world changes by itself."""
+        return self._observing.next_change
+
+    def begin(self, state: State, last: Snapshot | None) -> None:
+        """Take up where the last control process was: `last` is what it published."""
+        if last is not None:
+            self._observing.recall(last)
+        self.take_state(state)
+        self._observing.forget_unknown()
+
+    def take_state(self, state: State) -> None:
+        """Take in where the instances of this state are, and have new ones checked."""
+        before = self._static.services
+        found = self._static.instances(state.services)
+        if before is not state.services:
+            changed = {sid for sid, s in state.services.items() if before.get(sid) is not s}
+            changed.update(self._observing.take_instances(found))
+            self._watch(state, changed)
+
+    def take_reports(self, state: State, reports: list[Report], now: float) -> None:
+        """Take in what was reported, and that it is `now` (monotonic)."""
+        if reports:
+            self._observing.take_reports(reports, state)
+        self._observing.pass_time(now)
+
+    def configure(self, state: State, settings: Settings) -> None:
+        """Use these settings from now on."""
+        has_other_checks = settings.checks != self._settings.checks
+        self._settings = settings
+        if has_other_checks:
+            self._watch(state, state.services)
+
+    def compile(self, state: State, generation: int, created: float) -> Snapshot:
+        """What ought to be served."""
+        defaults = defaults_of(self._settings)
+        try:
+            return self._compiler.compile(state, self.observed, defaults, generation, created)
+        except BaseException:
+            self._compiler = Compiler()  # its memory may be half of two states
+            raise
+
+    def _watch(self, state: State, services: Iterable[ServiceId]) -> None:
+        known = self.observed
+        for sid in services:
+            service = state.services.get(sid)
+            targets: tuple[Target, ...] = ()
+            if service is not None and not service.leaving:
+                instances = known.instances.get(sid, ())
+                targets = targets_of(service, instances, self._settings.checks)
+            self._checks.watch(sid, targets, known.health, known.addresses)
+
+
+def defaults_of(settings: Settings) -> Defaults:
+    """What the configuration says for routes that say nothing."""
+    a, t = settings.affinity, settings.timeouts
+    return Defaults(
+        Affinity(a.enabled, a.cookie, a.max_age, a.at_zero),
+        Timeouts(t.connect, t.response_header, t.idle_stream),
+    )

@@ -1,0 +1,81 @@
+"""Finishes what `RemoveService` began: forgets a leaving service when its work has ended.
+
+Level-triggered: it looks at the state, remembers nothing that matters, and so
+goes on after a restart (where deadlines begin anew). A service's work has ended
+when every worker knows that it is leaving and none has anything open for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from gateway.core.commands import FinishRemoval
+from gateway.core.errors import Refused
+from gateway.core.model import Service, ServiceId
+
+from .audit import GATEWAY
+from .clock import Clock
+from .controller import Controller
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+RETRY_S = 2.0
+"""The pause after a refusal, e.g. by a store without room."""
+
+
+class Remover:
+    """The background task. `open_work(service)` is what all workers have open for it."""
+
+    def __init__(
+        self, controller: Controller, open_work: Callable[[ServiceId], int], clock: Clock
+    ) -> None:
+        self._controller = controller
+        self._open_work = open_work
+        self._clock = clock
+        self._has_changed = asyncio.Event()
+        controller.on_change(self._has_changed.set)
+
+    async def run(self) -> None:
+        """Look whenever the state changes, and again and again while services are leaving."""
+        deadlines: dict[ServiceId, float] = {}
+        while True:
+            self._has_changed.clear()
+            leaving = [s for s in self._controller.state.services.values() if s.leaving]
+            deadlines = {s.id: deadlines.get(s.id, self._deadline(s)) for s in leaving}
+            if not leaving:
+                await self._has_changed.wait()
+                continue
+            pause = POLL_S
+            for service in leaving:
+                if self._may_go(service.id, deadlines[service.id]) and not await self._finish(
+                    service.id
+                ):
+                    pause = RETRY_S
+            await self._clock.sleep(pause)
+
+    def _deadline(self, service: Service) -> float:
+        drain = service.drain_s
+        if drain is None:
+            drain = self._controller.settings.timeouts.drain
+        return self._clock.monotonic() + drain
+
+    def _may_go(self, service: ServiceId, deadline: float) -> bool:
+        if self._clock.monotonic() >= deadline:
+            open_work = self._open_work(service)
+            if open_work:
+                log.warning("%s is removed with %d requests still open", service, open_work)
+            return True
+        return self._controller.is_applied and not self._open_work(service)
+
+    async def _finish(self, service: ServiceId) -> bool:
+        try:
+            await self._controller.execute(
+                FinishRemoval(service), GATEWAY, reason="its work has ended"
+            )
+        except Refused as refusal:
+            log.error("%s cannot be removed yet: %s", service, refusal.detail)
+            return False
+        return True
