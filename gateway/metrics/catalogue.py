@@ -52,6 +52,7 @@ class Scope(IntEnum):
     """Failures of a service for one reason."""
     ENTRYPOINT = 5
     INSTANCE = 6
+    WORKER = 7
 
     __hash__ = int.__hash__
     """That of Enum is written in Python and costs each look-up of a key 0.2 us."""
@@ -64,6 +65,7 @@ KEYS: Mapping[Scope, tuple[str, ...]] = {
     Scope.UPSTREAM_ERROR: ("service", "reason"),
     Scope.ENTRYPOINT: ("entrypoint",),
     Scope.INSTANCE: ("service", "instance"),
+    Scope.WORKER: (),
 }
 """The parts of a record's key, by their label names."""
 
@@ -210,6 +212,13 @@ METRICS: tuple[Metric, ...] = (
         Scope.ENTRYPOINT,
         ("entrypoint",),
         "Open client connections.",
+    ),
+    _worker(
+        "gateway_access_log_dropped_lines_total",
+        Kind.COUNTER,
+        Scope.WORKER,
+        (),
+        "Lines of the access log that were lost because it could not be written.",
     ),
     _control(
         "gateway_route_weight",

@@ -135,7 +135,7 @@ def _key(scope: int, cells: int, raw: bytes) -> Key | None:
         return None
     if not isinstance(values, list) or len(values) != len(KEYS[known]):
         return None
-    if set(map(type, values)) != {str}:
+    if set(map(type, values)) - {str}:
         return None
     return known, tuple(values)
 

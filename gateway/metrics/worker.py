@@ -203,6 +203,7 @@ class WorkerMetrics:
         self._of_route: dict[str, set[Key]] = {}
         for key in self._region:
             self._note(key)
+        self._worker = self.take(Scope.WORKER, ())
 
     def series(self, route: str, application: str, service: str, version: str) -> ServiceSeries:
         """The handles of `service` (full id) on `route`; the same object every time.
@@ -235,6 +236,10 @@ class WorkerMetrics:
             self._instances[service, instance] = cells
         cells[_INSTANCE_IN_FLIGHT] = in_flight
         cells[_INSTANCE_WEBSOCKETS] = websockets
+
+    def log_lines_dropped(self, lines: int) -> None:
+        """Count lines of the access log that were lost."""
+        self._worker[0] += lines
 
     def unrouted(self, method: bytes, status: int) -> None:
         """Count a request that reached no route (404, 400, ...)."""

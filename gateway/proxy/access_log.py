@@ -18,6 +18,7 @@ import errno
 import os
 import select
 import stat
+import sys
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -41,9 +42,9 @@ class _Manner(Enum):
     """How a target is written."""
 
     WHOLE = "whole"
-    """All that there is at once: a file, a terminal."""
+    """All that there is at once: a file."""
     PIECES = "pieces"
-    """At most `PIPE_BUF` bytes at a time: a pipe."""
+    """At most `PIPE_BUF` bytes at a time: a pipe, a terminal."""
     POLITE = "polite"
     """Likewise, and only when a poll says it would not block: a descriptor shared
     with others, which therefore can't be made non-blocking."""
@@ -52,8 +53,16 @@ class _Manner(Enum):
 class AccessLog:
     """Writes to `target`: `off`, `stdout` or a file. `clock` gives seconds since the epoch."""
 
-    def __init__(self, target: str, clock: Callable[[], float] = time.time) -> None:
-        """Never raises: a target that can't be opened is a `problem`, tried again at each flush."""
+    def __init__(
+        self,
+        target: str,
+        clock: Callable[[], float] = time.time,
+        on_drop: Callable[[int], None] = lambda lines: None,
+    ) -> None:
+        """Never raises: a target that can't be opened is a `problem`, tried again at each flush.
+
+        `on_drop` is told how many lines were just lost.
+        """
         self.target = target
         self.enabled = target != OFF
         """Ask before gathering what to write."""
@@ -62,6 +71,7 @@ class AccessLog:
         self.problem: str | None = None
         """Why the last attempt to write failed; None: it did not."""
         self._clock = clock
+        self._on_drop = on_drop
         self._second = -1
         self._second_text = ""
         self._lines: list[bytes] = []
@@ -104,7 +114,7 @@ class AccessLog:
         if not self.enabled:
             return
         if self._size >= KEEP_BYTES:
-            self.dropped += 1
+            self._drop(1)
             return
         fields = {
             "time": self._now(),
@@ -132,10 +142,10 @@ class AccessLog:
                 fields["path"] = _text(path, _PATH_BYTES_CUT)
                 line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         except TypeError:  # a name that is not Unicode
-            self.dropped += 1
+            self._drop(1)
             return
         if len(line) > LINE_BYTES:
-            self.dropped += 1
+            self._drop(1)
             return
         self._lines.append(line)
         self._size += len(line)
@@ -199,7 +209,7 @@ class AccessLog:
         self.problem = f"cannot write the access log {self.target}: {exc.strerror or exc}"
         if exc.errno in _LATER:
             return
-        self.dropped += len(self._lines)
+        self._drop(len(self._lines))
         self._forget(len(self._lines))
         self._close()
 
@@ -218,7 +228,12 @@ class AccessLog:
         self._is_torn = left > 0
         if self._is_torn:
             self._forget(1)
-            self.dropped += 1
+            self._drop(1)
+
+    def _drop(self, lines: int) -> None:
+        if lines:
+            self.dropped += lines
+            self._on_drop(lines)
 
     def _forget(self, count: int) -> None:
         self._size -= sum(map(len, self._lines[:count]))
@@ -235,7 +250,7 @@ class AccessLog:
         """Write what there is and let go of the target; lines that did not fit count as dropped."""
         self.flush()
         self._close()
-        self.dropped += len(self._lines)
+        self._drop(len(self._lines))
         self._forget(len(self._lines))
         self.enabled = False
 
@@ -262,14 +277,16 @@ def _open_file(path: str) -> tuple[int, _Manner]:
     # Non-blocking: for a named pipe; a regular file does not care.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK
     fd = os.open(path, flags, 0o640)
-    return fd, _Manner.PIECES if stat.S_ISFIFO(os.fstat(fd).st_mode) else _Manner.WHOLE
+    return fd, _Manner.WHOLE if stat.S_ISREG(os.fstat(fd).st_mode) else _Manner.PIECES
 
 
 def _open_stdout() -> tuple[int, _Manner]:
+    if sys.__stdout__ is None:  # closed when the process began; 1 may be anything by now
+        raise OSError(errno.EBADF, "standard output is closed")
     # O_NONBLOCK belongs to the open file and would hit everybody who shares it;
     # opening anew gives one of our own. Impossible for sockets and other users' pipes.
     try:
-        return _open_file(f"/proc/self/fd/{1}")
+        return _open_file("/proc/self/fd/1")
     except OSError:
         fd = os.dup(1)
         is_file = stat.S_ISREG(os.fstat(fd).st_mode)

@@ -120,7 +120,7 @@ class DataPlane:
         self._served_by.clear()
         if self._log.target != settings.access_log:
             self._log.close()
-            self._log = AccessLog(settings.access_log)
+            self._log = AccessLog(settings.access_log, on_drop=self.metrics.log_lines_dropped)
 
     def listen(self, sock: socket.socket, entrypoint: str) -> None:
         """Accept on `sock`, which somebody else holds, for the entrypoint of that name."""
