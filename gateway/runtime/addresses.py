@@ -10,6 +10,9 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+UNIX_PATH_MAX = 107
+"""Bytes of a Unix socket's path (`sun_path` less its end mark)."""
+
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to

@@ -10,14 +10,11 @@ import os
 import re
 from collections.abc import Iterator
 
-from .addresses import Address, is_host_name, parse
+from .addresses import UNIX_PATH_MAX, Address, is_host_name, parse
 from .settings import AdminAuth, Settings
 from .yaml_loader import Place
 
 Found = Iterator[tuple[Place, str]]
-
-UNIX_PATH_MAX = 107
-"""Bytes of a Unix socket's path (`sun_path` less its end mark)."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _ENTRYPOINT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

@@ -33,6 +33,7 @@ class AsyncLink:
         self._inbox: deque[Message] = deque()
         self._reader: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._broken: str | None = None
         self._is_paused = False
         self._is_full = False
@@ -99,6 +100,14 @@ class AsyncLink:
             self._transport.resume_reading()
         return message
 
+    async def finish(self, timeout_s: float) -> None:
+        """`close`, and wait until what was queued is sent, at most `timeout_s`."""
+        transport, self._ended = self._transport, asyncio.get_running_loop().create_future()
+        is_over = transport is None or transport.is_closing()
+        self.close()
+        if not is_over:
+            await asyncio.wait([self._ended], timeout=timeout_s)
+
     def close(self) -> None:
         """End the link; what was queued is still sent."""
         if self._transport is not None:
@@ -133,6 +142,10 @@ class AsyncLink:
         self._wake(self._writable)
         self._writable = None
 
+    def _lost(self, why: str) -> None:
+        self._break(why)
+        self._wake(self._ended)
+
     @staticmethod
     def _wake(future: asyncio.Future[None] | None) -> None:
         if future is not None and not future.done():
@@ -155,7 +168,7 @@ class _LinkProtocol(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._link._break(str(exc) if exc is not None else "the peer closed the link")
+        self._link._lost(str(exc) if exc is not None else "the peer closed the link")
 
     def pause_writing(self) -> None:
         self._link._fill(True)

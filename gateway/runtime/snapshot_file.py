@@ -116,8 +116,13 @@ def _header(line: bytes) -> Header | None:
         return None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         return None
-    session = value.get("session")
-    numbers = [value.get(key) for key in ("generation", "length", "crc32")]
-    if not isinstance(session, str) or not all(type(n) is int and n >= 0 for n in numbers):
+    session: Any = value.get("session")
+    generation, length, crc32 = (_whole_number(value, k) for k in ("generation", "length", "crc32"))
+    if not isinstance(session, str) or generation is None or length is None or crc32 is None:
         return None
-    return Header(numbers[0], session, numbers[1], numbers[2])
+    return Header(generation, session, length, crc32)
+
+
+def _whole_number(value: dict[str, Any], key: str) -> int | None:
+    number = value.get(key)
+    return number if type(number) is int and number >= 0 else None

@@ -1,0 +1,128 @@
+"""What a child process is given at its start, as both sides see it.
+
+Children are started by exec, so everything they need travels as inherited file
+descriptors: their numbers in one environment variable, the settings (which may
+be large and hold what does not belong into a process list) in a memfd.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from .settings import Settings, from_json, to_json
+
+VARIABLE = "GATEWAY_CHILD"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFd:
+    """A listening socket: which worker slot it belongs to and which entrypoint it serves."""
+
+    fd: int
+    slot: int
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerBoot:
+    """A worker's start. It holds the sockets of every slot and accepts on its own."""
+
+    slot: int
+    supervisor_fd: int
+    settings_fd: int
+    region_fd: int
+    link_path: str
+    listeners: tuple[ListenerFd, ...]
+
+    def fds(self) -> Iterator[int]:
+        """Everything to be inherited."""
+        yield from (self.supervisor_fd, self.settings_fd, self.region_fd)
+        yield from (listener.fd for listener in self.listeners)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminFds:
+    """The admin API's listening sockets."""
+
+    tcp: int | None
+    unix: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlBoot:
+    """The control process's start.
+
+    `link_fd` listens for workers, `regions` are the counters of each slot,
+    `floor` is a generation the next snapshot must be above.
+    """
+
+    supervisor_fd: int
+    settings_fd: int
+    link_fd: int
+    admin_fds: AdminFds
+    regions: tuple[int, ...]
+    floor: int
+
+    def fds(self) -> Iterator[int]:
+        """Everything to be inherited."""
+        yield from (self.supervisor_fd, self.settings_fd, self.link_fd, self.admin_fds.unix)
+        if self.admin_fds.tcp is not None:
+            yield self.admin_fds.tcp
+        yield from self.regions
+
+
+def environment(boot: WorkerBoot | ControlBoot, base: Mapping[str, str]) -> dict[str, str]:
+    """The child's environment."""
+    return {**base, VARIABLE: orjson.dumps(boot).decode()}
+
+
+def settings_fd(settings: Settings) -> int:
+    """A memfd with the settings, closed on exec unless passed on."""
+    fd = os.memfd_create("gateway-settings", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(to_json(settings))
+    return fd
+
+
+def worker_boot(environ: Mapping[str, str]) -> WorkerBoot:
+    """Read by a worker from its environment. Raises `SystemExit` when started by hand."""
+    value = _read(environ)
+    value["listeners"] = tuple(ListenerFd(**one) for one in value["listeners"])
+    boot = WorkerBoot(**value)
+    _keep_from_grandchildren(boot)
+    return boot
+
+
+def control_boot(environ: Mapping[str, str]) -> ControlBoot:
+    """Read by the control process from its environment. Raises `SystemExit` likewise."""
+    value = _read(environ)
+    value["admin_fds"] = AdminFds(**value["admin_fds"])
+    value["regions"] = tuple(value["regions"])
+    boot = ControlBoot(**value)
+    _keep_from_grandchildren(boot)
+    return boot
+
+
+def settings_from(fd: int) -> Settings:
+    """The settings behind a `settings_fd`, which is closed."""
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return from_json(file.read())
+
+
+def _read(environ: Mapping[str, str]) -> dict[str, Any]:
+    text = environ.get(VARIABLE)
+    if text is None:
+        raise SystemExit("this program is started by `gateway run`, not by hand")
+    value: dict[str, Any] = orjson.loads(text)
+    return value
+
+
+def _keep_from_grandchildren(boot: WorkerBoot | ControlBoot) -> None:
+    for fd in boot.fds():
+        os.set_inheritable(fd, False)

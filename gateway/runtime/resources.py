@@ -1,0 +1,96 @@
+"""What the supervisor holds for its life, and children only borrow.
+
+The lock, the listening sockets, the socket workers reach the control process
+through, and one region of counters per worker slot: all of it outlives any
+child, so that any child can be replaced. Opened all or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+
+from gateway.metrics.shared import create_region
+
+from .errors import StartRefused
+from .lock import acquire
+from .settings import Settings
+from .sockets import Listener, Wanted, open_listeners, open_single
+from .unix_sockets import UnixListener, open_unix
+
+LINK_SOCKET = "link.sock"
+HEALTH = "health"
+"""The entrypoint name of `health.listen`."""
+ORPHANS_S = 5.0
+"""How long the children of a supervisor that died uncleanly may keep its addresses."""
+
+
+@dataclass(slots=True)
+class Resources:
+    """See the module. `close` gives everything back and notes a clean end."""
+
+    listeners: list[Listener]
+    admin_tcp: socket | None
+    admin_unix: UnixListener
+    link: UnixListener
+    regions: list[int]
+    _stack: ExitStack
+
+    def close(self) -> None:
+        """Close all, remove socket files, release the lock as cleanly ended."""
+        self._stack.close()
+
+
+def open_resources(settings: Settings, slots: int) -> Resources:
+    """Take everything the gateway needs. Raises `StartRefused`; nothing is held then."""
+    folder = Path(settings.state_dir)
+    with ExitStack() as stack:
+        lock = acquire(folder)
+        stack.callback(lock.release)
+        patience_s = ORPHANS_S if lock.follows_unclean_end else 0.0
+        listeners = open_listeners(_wanted(settings), slots, patience_s)
+        for listener in listeners:
+            stack.callback(listener.sock.close)
+        admin = settings.admin
+        admin_tcp = None
+        if admin.listen is not None:
+            wanted = Wanted("admin", "admin.listen", admin.listen)
+            admin_tcp = open_single(wanted, patience_s)
+            stack.callback(admin_tcp.close)
+        admin_unix = open_unix(
+            settings.admin_socket,
+            "admin.socket",
+            int(admin.socket_mode, 8),
+            admin.socket_group,
+            patience_s,
+        )
+        stack.callback(admin_unix.close)
+        link = open_unix(folder / LINK_SOCKET, "state_dir", patience_s=patience_s)
+        stack.callback(link.close)
+        regions = []
+        for slot in range(slots):
+            regions.append(_region(slot))
+            stack.callback(os.close, regions[-1])
+        return Resources(listeners, admin_tcp, admin_unix, link, regions, stack.pop_all())
+
+
+def _wanted(settings: Settings) -> list[Wanted]:
+    wanted = [
+        Wanted(name, f"entrypoints.{name}.listen", entrypoint.listen)
+        for name, entrypoint in settings.entrypoints.items()
+    ]
+    if settings.health.listen is not None:
+        wanted.append(Wanted(HEALTH, "health.listen", settings.health.listen))
+    return wanted
+
+
+def _region(slot: int) -> int:
+    try:
+        return create_region(f"gateway-worker-{slot}")
+    except OSError as error:
+        raise StartRefused(
+            f"no memory for the counters of worker {slot}: {error.strerror}"
+        ) from None
