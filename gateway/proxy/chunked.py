@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """The chunked transfer coding (RFC 9112, 7.1): strict decoding and plain encoding.
 
 Pure: bytes in, bytes out. What is passed on is encoded anew, so extensions and odd chunk
@@ -182,9 +183,9 @@ class ChunkedDecoder:
                 raise self._broken("trailers are too large")
             if stop < 0:
                 part = data[at:]
-                # All but a CR at the very end is part of the line.
-                if (part[:-1] if part.endswith(b"\r") else part).translate(None, VALUE_BYTES):
-                    raise self._broken("control byte or bare CR or LF in trailers")
+                # Only line ends are looked at before the line is whole: this runs for every piece.
+                if b"\n" in part or b"\r" in part[:-1]:
+                    raise self._broken("bare CR or LF in trailers")
                 self._part = part
                 at = len(data)
                 break

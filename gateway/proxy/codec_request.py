@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Request heads: read from clients, rendered for instances.
 
 Strict on purpose: whatever RFC 9110/9112 lets a recipient refuse is refused, so that a head

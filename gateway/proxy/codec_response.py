@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Answers' heads: read from instances, rendered for clients.
 
 Strict on purpose: an answer that has no single reading is refused (502), never repaired.

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Message heads as values: what `codec` reads and renders.
 
 Invariant: a head object exists only for bytes that passed every check of the codec.

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """What holds for the lines of every head, whatever they say: bytes, line ends, bounds."""
 
 from __future__ import annotations

@@ -210,6 +210,29 @@ def test_what_is_encoded_is_decoded_however_it_is_cut(
     assert (decoder.rest, decoder.trailers) == (rest, b"X-T: 1\r\n")
 
 
+def verdict(pieces: list[bytes]) -> tuple[bytes, bool, bytes, bytes] | None:
+    try:
+        payload, decoder = decode(*pieces)
+    except Malformed:
+        return None
+    return payload, decoder.done, decoder.trailers, decoder.rest
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(0, len(BODY) - 1),
+    st.sampled_from(
+        [b"", b"\r", b"\n", b"\r\n", b" ", b"\t", b";", b"0", b"f", b"\0", b"\xff", b'"']
+    ),
+    st.integers(0, 2),
+)
+def test_a_damaged_body_has_one_verdict_however_it_is_cut(at: int, put: bytes, take: int) -> None:
+    data = BODY[:at] + put + BODY[at + take :]
+    whole = verdict([data])
+    assert verdict(one_by_one(data)) == whole
+    assert verdict([data[:at], data[at:]]) == whole
+
+
 def test_many_tiny_chunks_cost_little() -> None:
     """20,000 chunks took 0.012 s whole and 0.08 s byte by byte."""
     data = b"1\r\na\r\n" * 20000 + LAST_CHUNK

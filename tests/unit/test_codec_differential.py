@@ -13,7 +13,14 @@ import h11
 import httptools
 import pytest
 
-from gateway.proxy.codec import Framing, HeadLimits, Malformed, parse_request, parse_response
+from gateway.proxy.codec import (
+    Framing,
+    HeadLimits,
+    Malformed,
+    RequestHead,
+    parse_request,
+    parse_response,
+)
 
 LIMITS = HeadLimits(65536, 128)
 INPUTS = 4000
@@ -185,6 +192,37 @@ def test_what_the_codec_accepts_of_requests_h11_and_llhttp_read_the_same() -> No
         # HTTP/1.0 it forgets at the end of the message.
         assert parser.should_keep_alive() or not head.keep_alive or head.minor == 0, data
     assert accepted > INPUTS // 10
+
+
+def verdict_byte_by_byte(data: bytes) -> RequestHead | None:
+    buffer = bytearray()
+    for byte in data:
+        searched = len(buffer)
+        buffer.append(byte)
+        head = parse_request(buffer, LIMITS, searched)
+        if head is not None:
+            return head
+    return None
+
+
+def test_a_head_has_one_verdict_however_it_is_cut() -> None:
+    rng = random.Random(20240613)
+    for _ in range(INPUTS // 8):
+        data = request(rng)
+        try:
+            whole = parse_request(data, LIMITS)
+        except Malformed:
+            with pytest.raises(Malformed):
+                verdict_byte_by_byte(data)
+        else:
+            part = verdict_byte_by_byte(data)
+            assert (part is None) == (whole is None), data
+            if part is not None and whole is not None:
+                assert (part.size, part.framing, part.fields) == (
+                    whole.size,
+                    whole.framing,
+                    whole.fields,
+                )
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])

@@ -358,6 +358,7 @@ REFUSED: list[tuple[str, bytes, int]] = [
     ("VT in a value", raw(G, b"X:\x0ba"), 400),
     ("ESC in a value", raw(G, b"X: \x1b[0m"), 400),
     ("DEL in a value", raw(G, b"X: a\x7f"), 400),
+    ("Connection of 65 options", raw(G, b"Connection: " + b"x," * 65), 400),
     ("Connection no token", raw(G, b"Connection: close; x"), 400),
     # RFC 9112, 6.1: Transfer-Encoding
     ("CL and TE", raw(P, b"Content-Length: 3", b"Transfer-Encoding: chunked"), 400),
