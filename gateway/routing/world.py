@@ -139,9 +139,6 @@ class World:
             if self._instances.get(instance.id) is instance:
                 del self._instances[instance.id]
             instance.usable = False
-        if retired:
-            leaving = set(retired)
-            self._ejected = [i for i in self._ejected if i not in leaving]
         return retired
 
     def _apply_routes(self, new: Snapshot, changed: list[RouteId], gone: list[RouteId]) -> None:

@@ -87,6 +87,14 @@ def test_after_a_time_in_peace_an_ejection_is_short_again(
     assert eject(world, instance, 90.0 + 60.1) == 10
 
 
+def test_after_an_ejection_it_takes_as_many_failures_as_before(
+    world: World, instance: InstanceState
+) -> None:
+    eject(world, instance, 0.0)
+    world.tick(10.0)
+    assert fail(instance, 2, 10.0) is None
+
+
 def test_zero_failures_switch_ejection_off(instance: InstanceState) -> None:
     off = EjectionPolicy(failures=0)
     assert all(record_failure(instance, 0.0, off) is None for _ in range(50))

@@ -160,6 +160,17 @@ def test_a_generation_that_leaves_the_weights_alone_goes_on_in_the_round() -> No
     assert counts == weights
 
 
+def test_the_place_in_a_long_round_is_kept_too() -> None:
+    services = one_each("v1", "v2", "v3")
+    weights = {"v1": 2503, "v2": 491, "v3": 6}
+    world = a_world()
+    counts: Counter[str] = Counter()
+    for generation in range(6):
+        world.apply(a_snapshot([a_route(weights, selectors=generation % 2 == 0)], services))
+        counts += names(the_pool(world), 500)
+    assert counts == weights
+
+
 def test_changes_after_every_few_requests_do_not_starve_a_rare_member() -> None:
     """A schedule that began anew at every change would serve the same beginning for ever."""
     services = one_each("v1", "v2", "v3")
@@ -352,6 +363,7 @@ def test_a_rotation_of_keys_reaches_routes_that_did_not_change() -> None:
     world = a_world(a_snapshot([route], services, (KEY,)))
     pool = the_pool(world)
     old = cookie(pool, "v1")
+    assert pool.decide(old, None).sticky is Sticky.HIT
     world.apply(a_snapshot([route], services, (OTHER_KEY, KEY)))
     assert the_pool(world) is pool
     assert pool.decide(old, None).renew

@@ -159,8 +159,10 @@ def test_a_client_pinned_to_an_instance_that_changed_its_address_finds_it() -> N
     world = a_world(two_hosts())
     pool = the_pool(world, "two.example")
     header = pool.set_cookie(pool.services[0], instance_of(world, "v3-0"), False)
+    assert pool.decide(header.partition(b";")[0], None).pinned is instance_of(world, "v3-0")
     moved = replace(a_service("v3", UP), instances=(an_instance("v3-0", port=9999),))
     world.apply(with_service(two_hosts(), moved))
+    assert the_pool(world, "two.example") is pool
     decision = the_pool(world, "two.example").decide(header.partition(b";")[0], None)
     assert decision.pinned is instance_of(world, "v3-0")
 
@@ -184,6 +186,8 @@ def test_a_member_may_come_to_the_snapshot_after_its_route() -> None:
     assert pool.decide(None, None).verdict is Verdict.OK
     world.apply(a_snapshot([route], []))
     assert pool.decide(None, None).verdict is Verdict.NO_HEALTHY_INSTANCE
+    world.apply(a_snapshot([route], [a_service("v1", UP)]))
+    assert pool.decide(None, None).verdict is Verdict.OK
     world.apply(EMPTY)
     assert not world.services
 
