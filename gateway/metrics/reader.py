@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .catalogue import FINGERPRINT
 from .shared import (
@@ -61,6 +61,20 @@ class _Page:
     is_whole: bool = False
     """No record failed its check."""
 
+    def has_records_of(self, raw: bytes) -> bool:
+        """Is a copy of the page the same, but for the values of cells?"""
+        if raw == self.raw:
+            return True
+        mine = memoryview(self.raw).cast("Q")
+        other = memoryview(raw).cast("Q")
+        return all(mine[place] == other[place] for place in self.places)
+
+    def with_cells_of(self, raw: bytes) -> _Page | None:
+        """The page as of a later copy; None if its records may have changed."""
+        if self.is_whole and self.has_records_of(raw):
+            return replace(self, raw=raw)
+        return None
+
 
 _NEVER_SEEN = _Page(b"")
 
@@ -94,7 +108,7 @@ class RegionReader:
             begin = number * PAGE
             copy = self._map[begin : begin + PAGE]
             if copy != old.raw:
-                new = self._settled(number, copy, old)
+                new = self._settled(begin, old)
                 if new is not None:
                     changes.extend(_changes(old, new))
                     self._pages[number] = new
@@ -102,27 +116,19 @@ class RegionReader:
             changes.extend(_changes(self._pages.pop(number), _NEVER_SEEN))
         return changes
 
-    def _settled(self, number: int, first: bytes, old: _Page) -> _Page | None:
+    def _settled(self, begin: int, old: _Page) -> _Page | None:
         """The page in a state during whose copying no record was made or freed.
 
         That is so if the words that tell of it were the same before and after:
         `meta` words hold an incarnation, and no incarnation comes back.
         """
-        begin = number * PAGE
-        before = first
         for _ in range(_ATTEMPTS):
-            raw = self._map[begin : begin + PAGE]
-            words = memoryview(raw).cast("Q")
-            known = memoryview(old.raw).cast("Q")
-            if old.is_whole and all(words[place] == known[place] for place in old.places):
-                page = _Page(raw, old.places, old.records)
-            else:
-                page = _parse(raw)
-            earlier = memoryview(before).cast("Q")
-            later = begin // 8
-            if all(words[p] == earlier[p] == self._words[later + p] for p in page.places):
+            # Three copies in a row take 3 us; looking at them must wait, or a busy
+            # writer would always be faster.
+            before, raw, after = (self._map[begin : begin + PAGE] for _ in range(3))
+            page = old.with_cells_of(raw) or _parse(raw)
+            if page.has_records_of(before) and page.has_records_of(after):
                 return page
-            before = raw
         return None
 
 
