@@ -41,7 +41,7 @@ def stops(at: Places) -> tuple[Stop, ...]:
     put = "curl -s -X PUT -H 'Content-Type: application/json'"
     return (
         Stop(
-            "A route answers, by its weights: 90 of 100 requests go to page-v1, 10 to page-v2",
+            "A route answers by its weights: of 10 requests 9 go to page-v1, 1 to page-v2 (per worker)",
             (
                 f"for i in $(seq 20); do {page}; done",
                 f"curl -s -H 'Host: api.localhost' {at.public}/hello",
