@@ -142,8 +142,8 @@ class Publisher:
 
     @property
     def workers(self) -> tuple[WorkerStatus, ...]:
-        """The roster, with the generation each worker confirmed."""
-        confirmed = {(s.slot, s.pid): _generation(s) for s in self._sessions.values()}
+        """The roster, with the generation each worker confirmed. Any thread may ask."""
+        confirmed = {(s.slot, s.pid): _generation(s) for s in list(self._sessions.values())}
         return tuple(replace(w, generation=confirmed.get((w.slot, w.pid), 0)) for w in self._roster)
 
     @property
@@ -312,7 +312,7 @@ class Publisher:
             (s.slot, s.pid): WorkerStatus(
                 s.slot, s.pid, WorkerState.STARTING, 0, 0.0, _generation(s)
             )
-            for s in self._sessions.values()
+            for s in list(self._sessions.values())
         }
         for worker in self._roster:
             key = (worker.slot, worker.pid)

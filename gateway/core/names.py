@@ -73,7 +73,7 @@ def published_host(host: str, domain: str) -> str:
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`; did you mean 'x' or 'y'?`, or nothing."""
     # difflib is quadratic in length and linear in candidates: both are bounded.
-    candidates = [k for _, k in zip(range(2_000), known, strict=False)]
+    candidates = [k for _, k in zip(range(500), known, strict=False)]
     close = difflib.get_close_matches(wrong[:100], candidates, n=3)
     return f"; did you mean {' or '.join(map(quote, close))}?" if close else ""
 

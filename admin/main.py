@@ -1,0 +1,230 @@
+"""The control process: puts its parts together, in the order that makes every start safe.
+
+1. the store is opened; one that is refused ends the gateway with a message and
+   exit code 2, nothing else does;
+2. the last published snapshot is recalled, so that a restart changes no traffic;
+3. a new snapshot is published at once, above every generation ever seen;
+4. only then, and when the supervisor has told which workers there are, the API
+   answers.
+
+Every part is a task that never ends; when one does, the process ends with code 1
+and the supervisor starts a new one. Workers serve on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+
+import uvloop
+
+from gateway.core.model import ServiceId
+from gateway.metrics.merge import Merger
+from gateway.runtime import boot, logs, messages, snapshot_file
+from gateway.runtime.link import BrokenLink
+from gateway.runtime.link_async import AsyncLink
+from gateway.runtime.messages import T as Type
+from gateway.runtime.settings import Settings
+
+from .clock import SystemClock
+from .controller import Controller
+from .health import HealthChecker
+from .publisher import Publisher
+from .removal import Remover
+from .store.base import Store, StoreRefused, StoreUnavailable
+from .store.factory import make_store
+
+log = logging.getLogger("gateway.control")
+
+BEAT_S = 0.25
+SAMPLE_S = 1.0
+ROSTER_WAIT_S = 2.0
+FAREWELL_S = 2.0
+"""How long requests under way may take when the gateway stops."""
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+
+
+def main() -> None:
+    """Run as the supervisor's child (see `gateway.runtime.boot`)."""
+    given = boot.control_boot(os.environ)
+    settings = boot.settings_from(given.settings_fd)
+    logs.set_up("control")
+    # Terminals and service managers signal every process; the supervisor says when to end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(Control(given, settings).run())
+    raise SystemExit(code)
+
+
+class Control:
+    """All parts of one control process."""
+
+    def __init__(self, given: boot.ControlBoot, settings: Settings) -> None:
+        self._given = given
+        self._clock = SystemClock()
+        self._settings = settings
+        self._has_roster = asyncio.Event()
+        self._is_told_to_stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Live until told to stop; the exit code."""
+        given, settings = self._given, self._settings
+        supervisor = await AsyncLink.attach(socket.socket(fileno=given.supervisor_fd))
+        try:
+            store = make_store(settings.store_url, settings.retention.audit)
+        except StoreRefused as refused:
+            return await self._refuse(supervisor, refused)
+
+        publisher = Publisher(
+            secrets.token_hex(8),
+            settings.snapshot_file,
+            self._clock,
+            lambda *report: controller.report_ejection(*report),
+        )
+        checker = HealthChecker(
+            lambda *report: controller.report_health(*report), self._clock, random.random
+        )
+        controller = Controller(store, publisher, settings, self._clock, checker)
+        self._spawn("supervisor", self._listen(supervisor, controller, publisher))
+        self._spawn("beat", self._beat(supervisor))
+
+        last = snapshot_file.read(settings.snapshot_file)
+        try:
+            await controller.start(given.floor, last[1] if last is not None else None)
+        except (StoreRefused, StoreUnavailable) as refused:
+            return await self._refuse(supervisor, refused)
+        log.info(
+            "generation %d, revision %d: %d routes, %d services",
+            controller.snapshot.generation,
+            controller.state.revision,
+            len(controller.state.routes),
+            len(controller.state.services),
+        )
+        self._spawn("workers", publisher.serve(socket.socket(fileno=given.link_fd)))
+        self._spawn("snapshot file", publisher.keep_file())
+        self._spawn("inbox", controller.run())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ROSTER_WAIT_S):
+                await self._has_roster.wait()
+        end_api = await self._open_api(controller)
+        supervisor.send(messages.ready())
+
+        code = await self._wait_for_end()
+        controller.is_stopping = True
+        await end_api()
+        await self._close(store, publisher, checker)
+        return code
+
+    async def _open_api(self, controller: Controller) -> Callable[[], Awaitable[None]]:
+        """Serve the admin API on the inherited sockets; gives what ends it."""
+        from aiohttp import web
+
+        from .api.app import create_app
+        from .api.context import NOTHING_OPEN, Context
+        from .api.figures import WorkerFigures
+
+        clock = self._clock
+        figures = WorkerFigures(
+            controller, Merger(self._given.regions), clock.time, clock.monotonic
+        )
+
+        def open_work(service: ServiceId) -> int:
+            work = figures.work().services.get(service, NOTHING_OPEN)
+            return work.in_flight + work.websockets
+
+        async def sample() -> None:
+            while True:
+                await clock.sleep(SAMPLE_S)
+                figures.sample()
+
+        self._spawn("figures", sample())
+        self._spawn("removal", Remover(controller, open_work, clock).run())
+        runner = web.AppRunner(
+            create_app(Context(controller, figures)),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=FAREWELL_S,
+        )
+        await runner.setup()
+        fds = self._given.admin_fds
+        for fd in (fds.unix, fds.tcp):
+            if fd is not None:
+                await web.SockSite(runner, socket.socket(fileno=fd)).start()
+        return runner.cleanup
+
+    async def _listen(
+        self, supervisor: AsyncLink, controller: Controller, publisher: Publisher
+    ) -> None:
+        """Do what the supervisor says; it knows which workers there are."""
+        while True:
+            try:
+                message = await supervisor.receive()
+            except BrokenLink:
+                log.error("the supervisor is gone")
+                return
+            match message["t"]:
+                case Type.ROSTER:
+                    publisher.take_roster(message)
+                    self._has_roster.set()
+                case Type.SETTINGS:
+                    controller.configure(messages.settings_of(message))
+                case Type.STOP:
+                    self._is_told_to_stop.set()
+
+    async def _beat(self, supervisor: AsyncLink) -> None:
+        """Tell the supervisor that the loop turns."""
+        while True:
+            supervisor.send(messages.beat())
+            await self._clock.sleep(BEAT_S)
+
+    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _wait_for_end(self) -> int:
+        """Until told to stop, or a part that must not end has ended."""
+        stop = asyncio.create_task(self._is_told_to_stop.wait())
+        await asyncio.wait([stop, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            return 0
+        stop.cancel()
+        for task in self._tasks:
+            if task.done():
+                error = None if task.cancelled() else task.exception()
+                log.error("the task %r ended", task.get_name(), exc_info=error)
+        return EXIT_FAILED
+
+    async def _refuse(self, supervisor: AsyncLink, error: Exception) -> int:
+        """There is no use in trying again: tell the supervisor why."""
+        log.error("%s", error)
+        supervisor.send(messages.fatal(str(error)))
+        await self._end_tasks()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                while supervisor.is_open and supervisor.waiting_bytes:
+                    await asyncio.sleep(0.01)
+        return EXIT_REFUSED
+
+    async def _close(self, store: Store, publisher: Publisher, checker: HealthChecker) -> None:
+        await self._end_tasks()
+        await checker.close()
+        await publisher.close()
+        await store.close()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    main()
