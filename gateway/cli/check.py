@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.run import print_problems
 from gateway.cli.style import style
 
 
@@ -28,7 +29,6 @@ def check(config: Path) -> None:
     try:
         configuration.load(config)
     except configuration.BadConfiguration as bad:
-        for problem in bad.problems:
-            click.echo(f"{style(bad.source, bold=True)}: {problem}", err=True)
+        print_problems(bad)
         raise SystemExit(1) from None
     click.echo(f"{config}: {style('ok', 'green')}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.run import settings_of
 from gateway.cli.style import style
 
 if TYPE_CHECKING:
@@ -52,12 +53,8 @@ def demo(config: Path) -> None:
     foreground; Ctrl-C stops everything.
     """
     from gateway.demo.stage import Stage
-    from gateway.runtime import configuration
 
-    try:
-        settings = configuration.load(config)
-    except configuration.BadConfiguration as bad:
-        raise click.UsageError(str(bad)) from None
+    settings = settings_of(config)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     state = Path(settings.state_dir)

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from gateway.cli.style import style
+
+if TYPE_CHECKING:
+    from gateway.runtime.configuration import BadConfiguration
+    from gateway.runtime.settings import Settings
 
 
 @click.command()
@@ -18,8 +25,29 @@ def run(config: Path | None) -> None:
     """Run the gateway in the foreground until SIGTERM or Ctrl-C.
 
     TERM drains and stops, HUP reads the configuration again, USR1 reopens logs. A
-    configuration, port or folder that can't be used: one line and exit code 2.
+    configuration, port or folder that can't be used: a line saying so and exit code 2.
     """
+    settings = settings_of(config)
     from gateway.runtime import supervisor
 
-    raise SystemExit(supervisor.run(config))
+    raise SystemExit(supervisor.run(settings, config))
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The checked configuration; ends the command with code 2 when there is a problem."""
+    from gateway.runtime import configuration
+    from gateway.runtime.settings import Settings
+
+    if config is None:
+        return Settings()
+    try:
+        return configuration.load(config)
+    except configuration.BadConfiguration as bad:
+        print_problems(bad)
+        raise SystemExit(2) from None
+
+
+def print_problems(bad: BadConfiguration) -> None:
+    """Each problem on a line with its place, to standard error."""
+    for problem in bad.problems:
+        click.echo(f"{style(bad.source, bold=True)}: {problem}", err=True)

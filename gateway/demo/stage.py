@@ -46,7 +46,7 @@ class Stage:
     def start_gateway(self, arguments: Sequence[str]) -> None:
         """Start `gateway ARGUMENTS`; what it prints goes to the log."""
         self._gateway = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "gateway", *arguments],
+            [sys.executable, "-P", "-m", "gateway", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -61,7 +61,7 @@ class Stage:
         """
         backend = subprocess.Popen(  # noqa: S603 - our own program
             [
-                *(sys.executable, "-m", "gateway.demo.backend"),
+                *(sys.executable, "-P", "-m", "gateway.demo.backend"),
                 *("--name", name, "--kind", kind, "--tied"),
             ],
             stdin=subprocess.PIPE,
