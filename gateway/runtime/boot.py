@@ -32,9 +32,9 @@ class ListenerFd:
 class WorkerBoot:
     """A worker's start. It holds the sockets of every slot and accepts on its own."""
 
-    slot: int
     supervisor_fd: int
     settings_fd: int
+    slot: int
     region_fd: int
     link_path: str
     listeners: tuple[ListenerFd, ...]

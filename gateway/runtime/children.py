@@ -33,6 +33,10 @@ class Child:
     heard_s: float
     """When it was last heard of; its start at first."""
     has_spoken: bool = False
+    is_mute: bool = False
+    """Its link is broken; its end is near, or silence will bring it about."""
+    kill_by_s: float | None = None
+    """When it must have stopped, once it was told to."""
     fatal: str | None = None
     """What the control process called hopeless."""
 

@@ -154,6 +154,16 @@ class Link:
             raise BrokenLink("the peer closed the link")
         return self._decoder.feed(data)
 
+    def receive_rest(self) -> list[Message]:
+        """All that a peer which has ended left behind; what makes no sense is dropped."""
+        messages: list[Message] = []
+        try:
+            while data := self._sock.recv(_CHUNK):
+                messages += self._decoder.feed(data)
+        except (OSError, BrokenLink):
+            pass
+        return messages
+
     def close(self) -> None:
         """Close the socket; what was not sent is lost."""
         self._out.clear()

@@ -8,17 +8,20 @@ child, so that any child can be replaced. Opened all or nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from socket import socket
 
 from gateway.metrics.shared import create_region
 
+from .boot import AdminFds, ControlBoot, ListenerFd, WorkerBoot
 from .errors import StartRefused
 from .lock import acquire
 from .settings import Settings
-from .sockets import Listener, Wanted, open_listeners, open_single
+from .sockets import Listener, Wanted, bound_address, open_listeners, open_single
 from .unix_sockets import UnixListener, open_unix
 
 LINK_SOCKET = "link.sock"
@@ -38,6 +41,40 @@ class Resources:
     link: UnixListener
     regions: list[int]
     _stack: ExitStack
+
+    def boot_for(
+        self, slot: int | None, floor: int
+    ) -> Callable[[int, int], WorkerBoot | ControlBoot]:
+        """What a child gets of all this: the worker of `slot`, or the control process (None).
+
+        The function returned takes the supervisor link's and the settings' descriptor.
+        """
+        if slot is None:
+            tcp = self.admin_tcp.fileno() if self.admin_tcp is not None else None
+            return partial(
+                ControlBoot,
+                link_fd=self.link.sock.fileno(),
+                admin_fds=AdminFds(tcp, self.admin_unix.sock.fileno()),
+                regions=tuple(self.regions),
+                floor=floor,
+            )
+        return partial(
+            WorkerBoot,
+            slot=slot,
+            region_fd=self.regions[slot],
+            link_path=os.fspath(self.link.path),
+            listeners=tuple(
+                ListenerFd(one.sock.fileno(), one.slot, one.entrypoint) for one in self.listeners
+            ),
+        )
+
+    def places(self) -> list[str]:
+        """Where the gateway can be reached, a line each."""
+        found = {one.entrypoint: one.sock for one in self.listeners}
+        if self.admin_tcp is not None:
+            found["admin"] = self.admin_tcp
+        lines = [f"{name} listens on {bound_address(sock)}" for name, sock in found.items()]
+        return [*lines, f"admin listens on {self.admin_unix.path}"]
 
     def close(self) -> None:
         """Close all, remove socket files, release the lock as cleanly ended."""

@@ -76,6 +76,12 @@ def open_single(wanted: Wanted, patience_s: float = 0.0) -> socket.socket:
     return sock
 
 
+def bound_address(sock: socket.socket) -> Address:
+    """Where a TCP socket is bound."""
+    host, port = sock.getsockname()[:2]
+    return Address(host, port)
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
     family: int
