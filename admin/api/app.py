@@ -65,6 +65,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *metrics.OPERATIONS,
 )
 
+SHUTDOWN_S = 2.0
+"""How long calls under way may take when the control process stops."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -82,6 +85,19 @@ def create_app(context: Context) -> web.Application:
             app.router.add_route(operation.method, operation.path, endpoint.handle)
     add_pages(app, lambda: openapi.document(OPERATIONS))
     return app
+
+
+def create_runner(context: Context) -> web.AppRunner:
+    """The application with the server settings it counts on; the caller adds the sites."""
+    return web.AppRunner(
+        create_app(context),
+        access_log=None,
+        # A body is judged by its bytes on the wire: nobody may send us a bomb.
+        auto_decompress=False,
+        handle_signals=False,
+        keepalive_timeout=75.0,
+        shutdown_timeout=SHUTDOWN_S,
+    )
 
 
 class _Endpoint:

@@ -28,7 +28,7 @@ _HEADERS: Mapping[str, str] = {
     "Idempotency-Key": "the same key and request again gets the first answer, for a day",
 }
 _WHEN: Mapping[int, str] = {
-    200: "done, and applied by every serving worker where it is a change",
+    200: "done; a change is applied by every serving worker (a dry run is only planned)",
     201: "made, and applied by every serving worker",
     202: "the change stands; a worker is late or work is still open, the answer names it",
     503: "not ready",

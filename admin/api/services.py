@@ -118,8 +118,8 @@ def tag_of_service(name: str) -> TagOf:
 
 
 def _name_by_hand(text: str) -> str:
-    application, slash, name = text.rpartition("/")
-    if slash and application != BY_HAND:
+    application, _, name = text.rpartition("/")
+    if application not in ("", BY_HAND):
         raise Refused(
             Code.IN_USE,
             f"{quote(text)} belongs to an application and is changed by its template; services "

@@ -84,7 +84,7 @@ OPERATIONS = (
         query=WriteQuery,
         body=TokenBody,
         codes=(Code.IN_USE,),
-        statuses=(201, 202),
+        statuses=(200, 201, 202),
         command=AddToken,
     ),
     Operation(
