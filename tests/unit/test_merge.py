@@ -210,6 +210,34 @@ def test_a_record_made_again_within_one_look_counts_on() -> None:
         assert g.value("gateway_in_flight_requests", service=SERVICES[0]) == 1
 
 
+def test_a_series_that_was_hidden_goes_on_from_where_it_was() -> None:
+    with gateway() as g:
+        g.request(0)
+        g.workers[0].retire([SERVICES[0]])
+        assert g.total("gateway_requests_total") == 0
+        g.request(1)
+        g.page()
+        g.workers[1].retire([SERVICES[0]])
+        g.page()
+        g.request(1)
+        assert g.total("gateway_requests_total") == 2
+        g.services.remove(SERVICES[0])
+        assert g.total("gateway_requests_total") == 0
+        g.services.add(SERVICES[0])
+        assert g.total("gateway_requests_total") == 2
+
+
+def test_a_counter_that_was_damaged_takes_nothing_away() -> None:
+    with gateway(1) as g:
+        g.workers[0].log_lines_dropped(5)
+        name = "gateway_access_log_dropped_lines_total"
+        assert g.value(name) == 5
+        g.workers[0].log_lines_dropped(-3)
+        assert g.value(name) == 5
+        g.workers[0].log_lines_dropped(1)
+        assert g.value(name) == 6
+
+
 def test_a_new_control_process_sees_what_was_counted_before() -> None:
     with gateway() as g:
         g.request(0)

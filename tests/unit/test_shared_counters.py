@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.metrics import shared
 from gateway.metrics.catalogue import LAYOUTS, Scope
 from gateway.metrics.reader import Change, RegionReader
-from gateway.metrics.shared import PAGE, BadRegion, Key, Region, create_region
+from gateway.metrics.shared import PAGE, BadRegion, Key, Region, create_region, read_page
 
 SMALL = 8 * PAGE
 ERROR = Scope.UPSTREAM_ERROR
@@ -226,6 +228,90 @@ def test_half_a_record_left_by_a_killed_writer_is_ignored(
         for i in range(records, records + 100):
             count(writer, f"-/{i}")
         assert set(held(RegionReader(fd))) >= {key(f"-/{i}") for i in range(records + 100)}
+
+
+def test_what_lies_behind_half_a_record_is_not_taken_for_one() -> None:
+    with region() as fd:
+        writer = Region(fd)
+        count(writer, "-/a", 5)
+        image = os.pread(fd, 64, PAGE)
+        # As if a record that begins with 64 unfinished bytes had held this text.
+        os.pwrite(fd, image, PAGE + 128)
+        count(Region(fd), "-/b")
+        assert [c.key for c in RegionReader(fd).poll()] == [key("-/a"), key("-/b")]
+
+
+def test_a_record_whose_key_was_damaged_is_not_shown() -> None:
+    with region() as fd:
+        count(Region(fd), "-/a")
+        page = os.pread(fd, PAGE, PAGE)
+        os.pwrite(fd, b"b", PAGE + page.index(b"-/a") + 2)
+        assert RegionReader(fd).poll() == []
+
+
+def test_cells_are_never_looked_for_outside_of_their_record() -> None:
+    cells = LAYOUTS[Scope.TRAFFIC].cells
+    raw = b'["","","",""]'
+    meta = 1 << 32 | cells << 16 | Scope.TRAFFIC << 8 | 2
+    words = (meta, len(raw) << 32 | 64, shared._check(meta, raw))
+    page = struct.pack("=QQQ", 1, PAGE - 64, 0).ljust(PAGE - 64, b"\0")
+    page += (struct.pack("=QQQ", *words) + raw).ljust(64, b"\0")
+    assert [r.key for r in read_page(page)] == [None, None]
+
+
+class Torn:
+    """A mapping in which the writer acts in the middle of the n-th copy of a page."""
+
+    def __init__(
+        self, real: mmap.mmap, copy: int, at: int, backwards: bool, act: Callable[[], None]
+    ) -> None:
+        self._real, self._left, self._at = real, copy, at
+        self._backwards, self._act = backwards, act
+
+    def __getitem__(self, part: slice) -> bytes:
+        self._left -= 1
+        if self._left:
+            return self._real[part]
+        middle = part.start + self._at
+        lower, upper = slice(part.start, middle), slice(middle, part.stop)
+        if self._backwards:
+            last = self._real[upper]
+            self._act()
+            return self._real[lower] + last
+        first = self._real[lower]
+        self._act()
+        return first + self._real[upper]
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["new page", "known page"])
+@pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("at", range(0, 80, 8))
+@pytest.mark.parametrize("copy", range(1, 6))
+def test_a_copy_torn_by_the_writer_is_not_believed(
+    copy: int, at: int, backwards: bool, is_known: bool
+) -> None:
+    with region() as fd:
+        writer, reader = Region(fd), RegionReader(fd)
+        for number in (1, 2):
+            count(writer, f"-/{number}", number)
+        seen: dict[tuple[Key, int], bool] = {}
+        if is_known:
+            _check(reader.poll(), seen)
+            cells = writer.take(*key("-/9"))
+            assert cells is not None
+            cells[0] = 9
+
+        def replace() -> None:
+            writer.release(key("-/1"))
+            count(writer, "-/3", 3)
+
+        real = reader._map
+        reader._map = Torn(real, copy, at, backwards, replace)  # type: ignore[assignment]
+        _check(reader.poll(), seen)
+        reader._map = real
+        _check(reader.poll(), seen)
+        names = {k[1][0] for (k, _), is_live in seen.items() if is_live}
+        assert names - {"-/9"} in ({"-/2", "-/3"}, {"-/1", "-/2"})
 
 
 WRITER = """
