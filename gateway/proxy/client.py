@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gateway.metrics.worker import Gauge
 
@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_processing",
         "_reading",
+        "_searched",
         "deadline",
         "entrypoint",
         "exchange",
@@ -90,17 +91,19 @@ class ClientConnection(asyncio.Protocol):
         self.phase = Phase.IDLE
         self.deadline = FOREVER
         self.pending = b""
+        self._searched = 0
         self.exchange: Exchange | None = None
 
     # -- what the transport says
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        """The connection is open."""
+        self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=transports.WRITE_HIGH_WATER)
         self.deadline = self.plane.time() + self.plane.timeouts.client_idle
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came."""
         exchange = self.exchange
         if exchange is not None:
             exchange.request_data(data)
@@ -112,11 +115,13 @@ class ClientConnection(asyncio.Protocol):
                 self._process()
 
     def eof_received(self) -> bool:
+        """The other side will send no more. True: keep our side open."""
         if self.exchange is not None:
             return self.exchange.client_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; `exc` if not in order."""
         self.transport = None
         self.phase = Phase.CLOSED
         self.pending = b""
@@ -126,11 +131,13 @@ class ClientConnection(asyncio.Protocol):
         self.plane.client_closed(self)
 
     def pause_writing(self) -> None:
+        """Too much waits to be sent."""
         self.writable = False
         if self.exchange is not None:
             self.exchange.client_writable(False)
 
     def resume_writing(self) -> None:
+        """What waited was sent."""
         self.writable = True
         if self.exchange is not None:
             self.exchange.client_writable(True)
@@ -141,13 +148,15 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; ignored once the connection is gone."""
-        if self.transport is not None:
-            self.transport.write(data)
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def write_eof(self) -> None:
         """Send no more."""
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+        transport = self.transport
+        if transport is not None and not transport.is_closing() and transport.can_write_eof():
+            transport.write_eof()
 
     def set_reading(self, wanted: bool) -> None:
         """Pause or resume reading from the client."""
@@ -255,15 +264,17 @@ class ClientConnection(asyncio.Protocol):
 
     def _next_request(self) -> bool:
         try:
-            head = parse_request(self.pending, self.plane.head_limits)
+            head = parse_request(self.pending, self.plane.head_limits, self._searched)
         except Malformed as error:
             self._refuse(error)
             return False
         if head is None:
+            self._searched = len(self.pending)
             if self.phase is Phase.IDLE:
                 self.phase = Phase.HEAD
                 self.deadline = self.plane.time() + self.plane.timeouts.client_header
             return False
+        self._searched = 0
         self.pending = self.pending[head.size :]
         self.phase = Phase.EXCHANGE
         self.deadline = FOREVER
@@ -271,6 +282,14 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def _refuse(self, error: Malformed) -> None:
-        self.write(reply(error.status, error.reason, close=True))
+        extra = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+        self.write(
+            reply(
+                error.status,
+                error.reason,
+                close=True,
+                extra=extra if error.status == 405 else b"",
+            )
+        )
         self.plane.refused(self, error.status)
         self.end(linger=True)

@@ -75,16 +75,18 @@ class Exchange:
         "_close",
         "_connect_started",
         "_decision",
+        "_ended_half",
         "_instance",
         "_interims",
-        "_last_instance",
-        "_pool",
         "_kept",
         "_kept_bytes",
+        "_last_instance",
+        "_pool",
         "_reason",
         "_response",
         "_response_buffer",
         "_retries",
+        "_searched",
         "_sent",
         "_series",
         "_service",
@@ -93,7 +95,9 @@ class Exchange:
         "_tried",
         "_tunnelled",
         "_upstream",
+        "_upstream_s",
         "_upstream_writable",
+        "_waiting_since",
         "client",
         "head",
         "plane",
@@ -129,15 +133,19 @@ class Exchange:
         self._upstream_writable = True
         self._sent = False
         self._connect_started = 0.0
+        self._waiting_since = 0.0
+        self._upstream_s: float | None = None
         # the answer
         self._response: ResponseHead | None = None
         self._response_buffer = b""
+        self._searched = 0
         self._answer: Body | None = None
         self._interims = 0
         self._close = not head.keep_alive
         self._status = 0
         self._bytes_out = 0
         self._tunnelled = 0
+        self._ended_half = False
         self._reason = Reason.NONE
 
     @property
@@ -219,6 +227,7 @@ class Exchange:
         self._sent = False
         self._upstream_writable = True
         self._response_buffer = b""
+        self._searched = 0
         now = plane.time()
         upstreams = plane.upstreams(instance, instance.port_for(pool.port_of(service)))
         connection = None if fresh else upstreams.claim(self, now - plane.timeouts.upstream_idle)
@@ -277,7 +286,8 @@ class Exchange:
         assert self._pool is not None
         plane = self.plane
         waits_for_client = not self.request_done and self._upstream_writable
-        self.client.deadline = plane.time() + (
+        self._waiting_since = now = plane.time()
+        self.client.deadline = now + (
             plane.timeouts.client_body
             if waits_for_client
             else self._pool.route.timeouts.response_header_s
@@ -320,9 +330,14 @@ class Exchange:
 
     def _end_attempt(self) -> None:
         instance, self._instance = self._instance, None
-        if instance is not None:
-            instance.in_flight -= 1
-            assert self._series is not None
+        if instance is None:
+            return
+        assert self._series is not None
+        instance.in_flight -= 1
+        if self.stage is Stage.TUNNEL:
+            instance.tunnels -= 1
+            self._series.websockets.add(-1)
+        else:
             self._series.in_flight.add(-1)
 
     def _drop_upstream(self) -> None:
@@ -398,7 +413,9 @@ class Exchange:
     def _read_head(self, data: bytes) -> None:
         while True:
             try:
-                response = parse_response(data, self.head.method, self.plane.head_limits)
+                response = parse_response(
+                    data, self.head.method, self.plane.head_limits, self._searched
+                )
                 if response is not None and response.status == 101 and not self._may_upgrade():
                     raise Malformed(502, "101 without an upgrade request")
             except Malformed:
@@ -411,7 +428,9 @@ class Exchange:
                 return
             if response is None:
                 self._response_buffer = data
+                self._searched = len(data)
                 return
+            self._searched = 0
             if response.status >= 200:
                 self._begin_answer(response, data[response.size :])
                 return
@@ -461,6 +480,7 @@ class Exchange:
         framing = client_framing(response, head.method, head.minor)
         self._response = response
         self._status = response.status
+        self._upstream_s = self.plane.time() - self._waiting_since
         if framing is Framing.UNTIL_CLOSE or not self.request_done or self.plane.closing:
             self._close = True
         self._answer = Body(response.framing, response.length, framing, 502)
@@ -511,8 +531,7 @@ class Exchange:
         """The instance will send no more. True: the connection may still be written to."""
         if self.stage is Stage.TUNNEL:
             self.client.write_eof()
-            self.client.deadline = min(self.client.deadline, self.plane.time() + HALF_CLOSED_S)
-            return True
+            return self._half_closed()
         if self.stage is Stage.ANSWERING and self._answer is not None:
             last = self._answer.end()
             if last is not None:
@@ -558,8 +577,7 @@ class Exchange:
         if self.stage is Stage.TUNNEL:
             assert self._upstream is not None
             self._upstream.write_eof()
-            self.client.deadline = min(self.client.deadline, self.plane.time() + HALF_CLOSED_S)
-            return True
+            return self._half_closed()
         if self.stage is Stage.ANSWERING and self.request_done:
             self._close = True
             return True
@@ -666,11 +684,9 @@ class Exchange:
 
     def _finish(self) -> None:
         """The one way out: counts, metrics, log."""
-        if self.stage is Stage.TUNNEL:
-            self._close_tunnel_gauge()
+        self._end_attempt()
         self.stage = Stage.DONE
         self._kept = None
-        self._end_attempt()
         self.plane.finished(self)
 
     # -- tunnel
@@ -692,6 +708,7 @@ class Exchange:
             extra=self._extra_fields(),
         )
         self.stage = Stage.TUNNEL
+        series.in_flight.add(-1)
         series.websockets.add(1)
         instance.tunnels += 1
         self._bytes_out += len(rendered) + len(rest)
@@ -708,11 +725,18 @@ class Exchange:
         self._upstream.write(data)
         self._touch()
 
-    def _close_tunnel_gauge(self) -> None:
-        assert self._series is not None
-        self._series.websockets.add(-1)
-        if self._instance is not None:
-            self._instance.tunnels -= 1
+    def _half_closed(self) -> bool:
+        """One side of a tunnel has ended; after the second it is over. False: close."""
+        if not self._ended_half:
+            self._ended_half = True
+            self.client.deadline = self.plane.time() + HALF_CLOSED_S
+            return True
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.close()
+        self._finish()
+        self.client.exchange_done(keep_alive=False)
+        return False
 
     # -- what is told of it
 
@@ -749,6 +773,7 @@ class Exchange:
             "service": service.id if service is not None else "",
             "instance": self._last_instance,
             "duration_s": now - self.started,
+            "upstream_s": self._upstream_s,
             "bytes_in": self._body.size + self._tunnelled,
             "bytes_out": self._bytes_out,
             "request_id": self.request_id,

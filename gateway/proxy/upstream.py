@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, cast
 
 from . import transports
 
@@ -75,13 +75,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes; ignored once the connection is gone (the loss was or will be told)."""
-        if self.transport is not None:
-            self.transport.write(data)
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def write_eof(self) -> None:
         """Send no more."""
-        if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+        transport = self.transport
+        if transport is not None and not transport.is_closing() and transport.can_write_eof():
+            transport.write_eof()
 
     def set_reading(self, wanted: bool) -> None:
         """Pause or resume reading; both are idempotent."""
@@ -131,8 +133,8 @@ class UpstreamConnection(asyncio.Protocol):
     # -- what the transport says
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        """The connection is open."""
+        self.transport = transport = cast(asyncio.Transport, transport)
         transport.set_write_buffer_limits(high=transports.WRITE_HIGH_WATER)
         if self.user is None:
             transport.abort()
@@ -142,6 +144,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.user.upstream_ready(self)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came."""
         if self.user is not None:
             self.user.upstream_data(data)
         else:
@@ -149,12 +152,14 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
 
     def eof_received(self) -> bool:
+        """The other side will send no more. True: keep our side open."""
         if self.user is not None:
             return self.user.upstream_eof()
         self.pool.forget(self)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; `exc` if not in order."""
         if self.transport is not None:
             self.pool.open -= 1
         self.transport = None
@@ -166,10 +171,12 @@ class UpstreamConnection(asyncio.Protocol):
             user.upstream_lost(exc)
 
     def pause_writing(self) -> None:
+        """Too much waits to be sent."""
         if self.user is not None:
             self.user.upstream_writable(False)
 
     def resume_writing(self) -> None:
+        """What waited was sent."""
         if self.user is not None:
             self.user.upstream_writable(True)
 

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -29,7 +29,7 @@ from gateway.proxy.dataplane import DataPlane, Ejection
 from gateway.runtime.loops import loop_factory
 from gateway.runtime.settings import EntrypointSettings, Settings, TimeoutSettings
 
-from .wire import Origin, Peer, Script, client, serve_plain
+from .wire import Origin, Peer, Script, client, close_all, serve_plain
 
 HOST = b"a.test"
 KEY = AffinityKey("a", "00" * 32, 0.0)
@@ -37,17 +37,30 @@ KEY = AffinityKey("a", "00" * 32, 0.0)
 
 def on_both_transports(
     test: Callable[[], Awaitable[None]],
-) -> Callable[[str], None]:
+) -> Callable[..., None]:
     """Run an async test once on aiofastnet's transports and once on plain uvloop's."""
 
     @pytest.mark.parametrize("transport", ["aiofastnet", "uvloop"])
-    def run(transport: str) -> None:
+    def run(transport: Literal["aiofastnet", "uvloop"]) -> None:
         with asyncio.Runner(loop_factory=loop_factory(transport)) as runner:
-            runner.run(asyncio.wait_for(test(), 60))
+            runner.run(within(test))
 
     functools.update_wrapper(run, test)
     del run.__wrapped__  # type: ignore[attr-defined]  # pytest must see `transport`
     return run
+
+
+async def within(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test to its end or to its time limit, and end what it left open."""
+    trouble: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, said: trouble.append(said))
+    try:
+        async with asyncio.timeout(60):
+            await test()
+    finally:
+        await close_all()
+    for said in trouble:
+        raise AssertionError(said["message"]) from said.get("exception")
 
 
 def instance(service: str, port: int, condition: Condition = Condition.UP) -> SnapshotInstance:

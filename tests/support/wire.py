@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 READ_S = 5.0
 
+_peers: list[Peer] = []
+
 
 @dataclass
 class Message:
@@ -48,8 +50,11 @@ class Peer:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        _peers.append(self)
 
     async def send(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
@@ -154,6 +159,7 @@ class Origin:
     connections: int = 0
     open: int = 0
     errors: list[BaseException] = field(default_factory=list)
+    _accepted: list[Peer] = field(default_factory=list)
     _server: asyncio.Server | None = None
     port: int = 0
 
@@ -166,12 +172,16 @@ class Origin:
         if self._server is not None:
             self._server.close()
             self._server = None
+        for peer in self._accepted:
+            peer.writer.transport.abort()
 
     async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
+        peer = Peer(reader, writer)
+        self._accepted.append(peer)
         try:
-            await self.script(Peer(reader, writer))
+            await self.script(peer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except BaseException as error:
@@ -194,3 +204,17 @@ async def eventually(condition: Callable[[], bool], timeout_s: float = READ_S) -
     while not condition():
         assert loop.time() < end, "it did not become true in time"
         await asyncio.sleep(0.01)
+
+
+async def close_all() -> None:
+    """End every connection that tests have opened or accepted."""
+    peers = list(_peers)
+    _peers.clear()
+    for peer in peers:
+        peer.writer.transport.abort()
+    for peer in peers:
+        try:
+            await asyncio.wait_for(peer.writer.wait_closed(), READ_S)
+        except ConnectionError:
+            pass
+    await asyncio.sleep(0.01)  # transports end over several turns of the loop
