@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -85,9 +86,10 @@ def _perform(stage: Stage, settings: Settings, config: Path, state: Path) -> Non
     jar = state / "cookies.txt"
     jar.unlink(missing_ok=True)
     instance = f"page-v1@127.0.0.1:{ports['page-v1'][0]}"
-    _print_tour(
-        Places(f"http://{_reachable(public)}", admin, command_here(), str(jar), instance), state
-    )
+    command = command_here()
+    if [str(address) for address in addresses(os.environ.get("GATEWAY_ADMIN"))] != [admin]:
+        command += f" --admin {admin}"
+    _print_tour(Places(f"http://{_reachable(public)}", admin, command, str(jar), instance), state)
     code = stage.wait_gateway()
     click.echo(f"the gateway ended: {stage.last_words()}", err=True)
     sys.exit(code or 1)
