@@ -16,7 +16,7 @@ RUN /opt/gateway/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheel
 
 # The image: no pip, no sources, no root.
 FROM python:${PYTHON}-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/gateway --create-home gateway
+RUN useradd --system --uid 10001 --home-dir /var/lib/gateway --create-home --skel /dev/null gateway
 COPY --from=build /opt/gateway /opt/gateway
 COPY config /etc/gateway
 ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1
