@@ -32,7 +32,8 @@ LINE_BYTES = select.PIPE_BUF
 _PATH_BYTES = 2048
 _PATH_BYTES_CUT = 256
 _NAME_BYTES = 255
-_LATER = frozenset({errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EINTR, errno.ENOBUFS})
+_LATER = frozenset({errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOBUFS})
+"""Errors of a target that may take lines again when somebody has made room."""
 
 OFF = "off"
 STDOUT = "stdout"
