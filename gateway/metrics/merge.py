@@ -121,6 +121,8 @@ class Merger:
 
     def _note_gauges(self, key: Key) -> None:
         cells = LAYOUTS[key[0]].gauges
+        if not cells:
+            return
         if any(held[cell] for held in self._holders[key].values() for cell in cells):
             self._open.add(key)
         else:
