@@ -203,8 +203,8 @@ METRICS: tuple[Metric, ...] = (
         Kind.COUNTER,
         Scope.UPSTREAM_ERROR,
         ("service", "reason"),
-        "Failures of a service by Envoy's two-letter reasons: UH no healthy instance, "
-        "UF connection failed, UT timeout, UC connection broke, UO overload.",
+        "Failures of a service by Envoy's response flags: UH no healthy instance, "
+        "UF connection failed, UT timeout, UC connection broke, UPE invalid answer, UO overload.",
     ),
     _worker(
         "gateway_open_connections",
