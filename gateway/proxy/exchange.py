@@ -517,7 +517,9 @@ class Exchange:
 
     def _touch(self) -> None:
         """Something moved: the stream is not idle."""
-        if self._pool is not None:
+        if self.stage is Stage.TUNNEL:
+            self.client.deadline = self.plane.time() + self.plane.timeouts.tunnel
+        elif self._pool is not None:
             self.client.deadline = self.plane.time() + self._pool.route.timeouts.idle_stream_s
 
     def client_writable(self, writable: bool) -> None:

@@ -115,6 +115,7 @@ class TimeoutSettings:
     connect: Seconds = 5.0
     response_header: Seconds = 60.0
     idle_stream: Seconds = 300.0
+    tunnel: Seconds = 3600.0
     client_header: Seconds = 10.0
     client_body: Seconds = 60.0
     client_idle: Seconds = 75.0
