@@ -37,6 +37,8 @@ class WorkerBoot:
     slot: int
     region_fd: int
     link_path: str
+    is_control_up: bool
+    """Worth waiting for what the control process has to say."""
     listeners: tuple[ListenerFd, ...]
 
     def fds(self) -> Iterator[int]:

@@ -22,7 +22,7 @@ from .children import Child, Post
 from .link import BrokenLink, Message
 from .messages import WorkerState
 from .settings import Settings
-from .watch import CONTROL_HUNG_S, WORKER_HUNG_S, Pulse, pulse
+from .watch import Patience, Pulse, pulse
 
 log = logging.getLogger("gateway.supervisor")
 
@@ -44,8 +44,11 @@ class Death:
 class Crew:
     """All posts, over one selector that others may register with too."""
 
-    def __init__(self, posts: Sequence[Post], selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self, posts: Sequence[Post], selector: selectors.BaseSelector, patience: Patience
+    ) -> None:
         self._posts = posts
+        self._patience = patience
         self._selector = selector
 
     def start(
@@ -78,7 +81,7 @@ class Crew:
             if mask & selectors.EVENT_READ:
                 received = child.link.receive()
         except BrokenLink as end:
-            log.info("%s: %s", post.name, end)
+            log.debug("%s: %s", post.name, end)
             self._mute(child)
         if received:
             child.heard_s = time.monotonic()
@@ -93,7 +96,7 @@ class Crew:
         try:
             child.link.send(message)
         except BrokenLink as end:
-            log.warning("%s: %s", post.name, end)
+            log.debug("%s: %s", post.name, end)
             self._mute(child)
             return
         if child.link.wants_write:
@@ -128,7 +131,7 @@ class Crew:
             child = post.child
             if child is None:
                 continue
-            verdict = pulse(child, now_s, CONTROL_HUNG_S if post.slot is None else WORKER_HUNG_S)
+            verdict = pulse(child, post.slot is None, now_s, self._patience)
             is_silent = verdict is not Pulse.ALIVE
             if is_silent != post.is_silent and post.state is WorkerState.SERVING:
                 log.warning("%s is %s", post.name, "silent" if is_silent else "heard again")

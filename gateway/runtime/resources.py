@@ -30,6 +30,9 @@ HEALTH = "health"
 ORPHANS_S = 5.0
 """How long the children of a supervisor that died uncleanly may keep its addresses."""
 
+MakeBoot = Callable[[int, int], WorkerBoot | ControlBoot]
+"""Completes a child's boot with its `supervisor_fd` and `settings_fd`."""
+
 
 @dataclass(slots=True)
 class Resources:
@@ -42,27 +45,25 @@ class Resources:
     regions: list[int]
     _stack: ExitStack
 
-    def boot_for(
-        self, slot: int | None, floor: int
-    ) -> Callable[[int, int], WorkerBoot | ControlBoot]:
-        """What a child gets of all this: the worker of `slot`, or the control process (None).
+    def control_boot(self, floor: int) -> MakeBoot:
+        """What the control process gets of all this."""
+        tcp = self.admin_tcp.fileno() if self.admin_tcp is not None else None
+        return partial(
+            ControlBoot,
+            link_fd=self.link.sock.fileno(),
+            admin_fds=AdminFds(tcp, self.admin_unix.sock.fileno()),
+            regions=tuple(self.regions),
+            floor=floor,
+        )
 
-        The function returned takes the supervisor link's and the settings' descriptor.
-        """
-        if slot is None:
-            tcp = self.admin_tcp.fileno() if self.admin_tcp is not None else None
-            return partial(
-                ControlBoot,
-                link_fd=self.link.sock.fileno(),
-                admin_fds=AdminFds(tcp, self.admin_unix.sock.fileno()),
-                regions=tuple(self.regions),
-                floor=floor,
-            )
+    def worker_boot(self, slot: int, is_control_up: bool) -> MakeBoot:
+        """What the worker of `slot` gets: the listening sockets of all slots."""
         return partial(
             WorkerBoot,
             slot=slot,
             region_fd=self.regions[slot],
             link_path=os.fspath(self.link.path),
+            is_control_up=is_control_up,
             listeners=tuple(
                 ListenerFd(one.sock.fileno(), one.slot, one.entrypoint) for one in self.listeners
             ),

@@ -37,10 +37,11 @@ from .errors import StartRefused
 from .link import Message
 from .messages import Json, T, WorkerState
 from .reload import NotTaken, reread
-from .resources import Resources, open_resources
+from .resources import MakeBoot, Resources, open_resources
 from .settings import Settings
 from .signals import SignalQueue
 from .subreaper import become_subreaper
+from .watch import Patience
 
 log = logging.getLogger("gateway.supervisor")
 
@@ -67,6 +68,10 @@ class Programs:
     control: tuple[str, ...] = (sys.executable, "-P", "-m", "admin.main")
 
 
+PROGRAMS = Programs()
+PATIENCE = Patience()
+
+
 class Phase(Enum):
     """The life of the gateway. It only goes downwards in this list."""
 
@@ -79,7 +84,12 @@ class Phase(Enum):
     OVER = auto()
 
 
-def run(settings: Settings, config_path: Path | None, programs: Programs | None = None) -> int:
+def run(
+    settings: Settings,
+    config_path: Path | None,
+    programs: Programs = PROGRAMS,
+    patience: Patience = PATIENCE,
+) -> int:
     """Be the gateway until told to stop; gives the exit code. Only in the main thread."""
     logs.set_up("supervisor")
     slots = settings.workers if isinstance(settings.workers, int) else usable_cpus()
@@ -89,7 +99,7 @@ def run(settings: Settings, config_path: Path | None, programs: Programs | None 
         resources = open_resources(settings, slots)
         try:
             become_subreaper()
-            supervisor = Supervisor(settings, config_path, programs, resources, signals)
+            supervisor = Supervisor(settings, config_path, programs, patience, resources, signals)
             code, why = supervisor.run()
         finally:
             resources.close()
@@ -109,13 +119,14 @@ class Supervisor:
         self,
         settings: Settings,
         config_path: Path | None,
-        programs: Programs | None,
+        programs: Programs,
+        patience: Patience,
         resources: Resources,
         signals: SignalQueue,
     ) -> None:
         self._settings = settings
         self._config_path = config_path
-        self._programs = programs or Programs()
+        self._programs = programs
         self._resources = resources
         self._signals = signals
         self._selector = selectors.DefaultSelector()
@@ -123,7 +134,7 @@ class Supervisor:
         self._control = Post("control", None)
         self._workers = [Post(f"worker-{n}", n) for n in range(len(resources.regions))]
         self._posts = [self._control, *self._workers]
-        self._crew = Crew(self._posts, self._selector)
+        self._crew = Crew(self._posts, self._selector, patience)
         self._phase = Phase.STARTING
         self._exit: tuple[int, str | None] = (EXIT_STOPPED, None)
         self._told_rows: list[Json] | None = None
@@ -226,7 +237,8 @@ class Supervisor:
         """Fill the post after its back-off, unless that is hopeless."""
         delay_s = post.backoff.next_delay_s(lived_s)
         post.due_s = time.monotonic() + delay_s
-        log.error("%s %s; to be started in %.1f s", post.name, what, delay_s)
+        when = f"in {delay_s:.1f} s" if delay_s else "at once"
+        log.error("%s %s; started again %s", post.name, what, when)
         if self._phase is not Phase.STARTING:
             return
         failing = [p for p in self._posts if p.backoff.failures >= CRASH_LOOP]
@@ -314,7 +326,7 @@ class Supervisor:
                     post,
                     programs.control if post.slot is None else programs.worker,
                     self._for_children(),
-                    self._resources.boot_for(post.slot, self._generation),
+                    self._boot_for(post),
                 )
             except OSError as error:
                 self._retry(post, 0.0, f"cannot be started: {error.strerror}")
@@ -338,3 +350,9 @@ class Supervisor:
         if rows != self._told_rows and self._control.child is not None:
             self._told_rows = rows
             self._crew.send(self._control, messages.roster(rows, self._generation))
+
+    def _boot_for(self, post: Post) -> MakeBoot:
+        if post.slot is None:
+            return self._resources.control_boot(floor=self._generation)
+        is_control_up = self._control.state is WorkerState.SERVING
+        return self._resources.worker_boot(post.slot, is_control_up)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 from .children import Child
 
-SILENT_S = 1.0
-"""A worker not heard of for this long is covered by its siblings."""
-WORKER_HUNG_S = 10.0
-CONTROL_HUNG_S = 30.0
-"""Longer than a worker's: it may be busy with much, and nobody's request waits for it."""
-FIRST_WORD_S = 30.0
-"""How long a child may take to its first word: interpreters start slowly on a busy machine."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a child may be silent, seconds."""
+
+    silent_s: float = 1.0
+    """After this a worker is covered by its siblings."""
+    worker_hung_s: float = 10.0
+    """After this it is killed."""
+    control_hung_s: float = 30.0
+    """Longer than a worker: it may be busy with much, and no request waits for it."""
+    first_word_s: float = 30.0
+    """To the first word at least this: interpreters start slowly on a busy machine."""
 
 
 class Pulse(Enum):
@@ -23,9 +30,10 @@ class Pulse(Enum):
     HUNG = "hung"
 
 
-def pulse(child: Child, now_s: float, hung_s: float) -> Pulse:
-    """The verdict on a child at `now_s`, hung after `hung_s` without a word."""
+def pulse(child: Child, is_control: bool, now_s: float, patience: Patience) -> Pulse:
+    """The verdict on a child at `now_s`."""
     quiet_s = now_s - child.heard_s
-    if quiet_s >= (hung_s if child.has_spoken else max(hung_s, FIRST_WORD_S)):
+    hung_s = patience.control_hung_s if is_control else patience.worker_hung_s
+    if quiet_s >= (hung_s if child.has_spoken else max(hung_s, patience.first_word_s)):
         return Pulse.HUNG
-    return Pulse.SILENT if quiet_s >= SILENT_S else Pulse.ALIVE
+    return Pulse.SILENT if quiet_s >= patience.silent_s else Pulse.ALIVE

@@ -7,8 +7,8 @@
 It must not import aiohttp, sqlite3, prometheus_client, yaml or pydantic: a
 worker is small and quickly there again.
 
-Start: recall the snapshot file, give the control process a second to send
-something newer, accept, say ready. With no snapshot at all it answers on the
+Start: recall the snapshot file, give the control process (when it is up) a second
+to send something newer, accept, say ready. With no snapshot at all it answers on the
 health listener only (not ready) until there is one.
 
 End: told by the supervisor (`drain`); told by a signal, then it asks the
@@ -173,9 +173,10 @@ class Worker:
 
     async def _start(self) -> None:
         self._recall()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CONTROL_WAIT_S):
-                await self._control.is_current.wait()
+        if self._given.is_control_up or self._control.snapshot.generation == 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CONTROL_WAIT_S):
+                    await self._control.is_current.wait()
         if not self._control.is_current.is_set():
             self._recall()  # the file may have been written since
         if self._control.snapshot.generation == 0:
@@ -213,6 +214,8 @@ class Worker:
             try:
                 message = await self._supervisor.receive()
             except BrokenLink:
+                if self._is_over.is_set():
+                    return  # closed here
                 log.error("the supervisor is gone; finishing what is open")
                 self._abandon()
                 return
