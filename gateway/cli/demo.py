@@ -72,27 +72,48 @@ def _perform(stage: Stage, settings: Settings, config: Path, state: Path) -> Non
     from gateway.cli.client import AdminClient, addresses
     from gateway.demo.tour import Places
 
+    admin = _admin_url(settings)
+    public = next((e for e in settings.entrypoints.values() if not e.internal), None)
+    if public is None:
+        raise click.UsageError("the demo needs a public entrypoint")
     click.echo("starting the gateway and five small servers behind it ...")
     stage.start_gateway(("run", "-c", str(config)))
     ports = {
         name: [stage.start_backend(name, kind) for _ in range(count)]
         for name, kind, count in BACKENDS
     }
-    admin = f"http://{_reachable(settings.admin.listen or '')}"
-    public = next(e.listen for e in settings.entrypoints.values() if not e.internal)
     client = AdminClient(addresses(admin))
     _wait_ready(stage, client)
     _register(client, ports)
     jar = state / "cookies.txt"
     jar.unlink(missing_ok=True)
-    instance = f"page-v1@127.0.0.1:{ports['page-v1'][0]}"
     command = command_here()
     if [str(address) for address in addresses(os.environ.get("GATEWAY_ADMIN"))] != [admin]:
         command += f" --admin {admin}"
-    _print_tour(Places(f"http://{_reachable(public)}", admin, command, str(jar), instance), state)
+    _print_tour(Places(f"http://{_reachable(public.listen)}", admin, command, str(jar)), state)
     code = stage.wait_gateway()
     click.echo(f"the gateway ended: {stage.last_words()}", err=True)
     sys.exit(code or 1)
+
+
+def _admin_url(settings: Settings) -> str:
+    """Where the admin API will be; refused when another program is there already.
+
+    Without that look the demo would wait for, and then furnish, somebody else's gateway.
+    """
+    from gateway.runtime import sockets
+    from gateway.runtime.errors import StartRefused
+    from gateway.runtime.settings import AdminAuth
+
+    if settings.admin.listen is None or settings.admin.auth is not AdminAuth.NONE:
+        raise click.UsageError("the demo needs `admin: {listen: HOST:PORT, auth: none}`")
+    wanted = sockets.Wanted("admin", "admin.listen", settings.admin.listen)
+    try:
+        sockets.open_single(wanted).close()
+    except StartRefused as refused:
+        click.echo(f"gateway: {refused}", err=True)
+        sys.exit(2)
+    return f"http://{_reachable(settings.admin.listen)}"
 
 
 def _wait_ready(stage: Stage, client: AdminClient) -> None:
@@ -130,6 +151,7 @@ def _register(client: AdminClient, ports: dict[str, list[int]]) -> None:
         )
     for route, weights in WEIGHTS.items():
         client.call("PATCH", path("routes", route, "weights"), body=weights)
+    client.call("PUT", path("routes", "page.localhost"), body={"selectors": True})
     deadline = time.monotonic() + START_S
     for name in ports:
         while time.monotonic() < deadline:
@@ -169,8 +191,11 @@ def command_here() -> str:
 
 def _reachable(listen: str) -> str:
     """An address to connect to for one to listen on."""
-    host, _, port = listen.rpartition(":")
-    return f"{'127.0.0.1' if host in ('', '0.0.0.0', '*', '[::]') else host}:{port}"  # noqa: S104
+    from gateway.runtime.addresses import Address, parse
+
+    address = parse(listen)
+    everywhere = address.host in ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+    return str(Address("127.0.0.1" if everywhere else address.host, address.port))
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -27,12 +27,14 @@ class Stage:
     def __init__(self, log: Path) -> None:
         self._log_path = log
         self._log: IO[bytes] | None = None
+        self._log_start = 0
         self._gateway: subprocess.Popen[bytes] | None = None
         self._backends: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._log = self._log_path.open("wb")
+        self._log = self._log_path.open("ab")
+        self._log_start = self._log.tell()
         return self
 
     def __exit__(
@@ -86,9 +88,9 @@ class Stage:
         return self._gateway.wait()
 
     def last_words(self) -> str:
-        """The end of the log."""
-        lines = self._log_path.read_text(errors="replace").strip().splitlines()
-        return "\n".join(lines[-3:])
+        """The end of what was logged since the start."""
+        text = self._log_path.read_bytes()[self._log_start :].decode(errors="replace")
+        return "\n".join(text.strip().splitlines()[-3:])
 
     def stop(self) -> None:
         """Stop the gateway, then the backends; again: nothing."""

@@ -20,8 +20,6 @@ class Places:
     """How to call the command line here: `.venv/bin/gateway`."""
     jar: str
     """A file for curl's cookies."""
-    instance: str
-    """The id of an instance of page-v1 to drain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +68,18 @@ def stops(at: Places) -> tuple[Stop, ...]:
         Stop(
             "Drain the instance that browser is on: it moves to the other one of page-v1",
             (
-                f"curl -s -X POST '{api}/instances/{at.instance}/drain?wait=5'",
+                f"instance=page-v1@$({browser} | grep -o '[0-9.]*:[0-9]*')",
+                f'curl -s -X POST "{api}/instances/$instance/drain?wait=5"',
                 browser,
                 f"{at.command} services show page-v1",
-                f"{at.command} resume {at.instance}",
+                f"{at.command} resume $instance",
             ),
         ),
         Stop(
-            "Why does a request go where it goes?",
+            "A preview: this route lets a header choose a version, whatever its weight",
             (
-                f"curl -s '{api}/explain?host=page.localhost&path=/'",
+                f"curl -s -H 'X-Gateway-Service: page-v1' -H 'Host: page.localhost' {at.public}/",
+                f"{at.command} explain http://page.localhost/",
                 f"{at.command} explain http://page.localhost/ -H 'X-Gateway-Service: page-v1'",
             ),
         ),

@@ -26,15 +26,18 @@ class Demo:
     stops: list[list[str]]
     """The lines of each stop of the printed tour."""
 
-    def paste(self, line: str) -> str:
-        done = subprocess.run(
-            ["/bin/bash", "-c", line], cwd=self.folder, capture_output=True, text=True, timeout=60
-        )
-        assert (done.returncode, done.stderr) == (0, ""), line
-        return done.stdout
-
     def stop(self, number: int) -> list[str]:
-        return [self.paste(line) for line in self.stops[number - 1]]
+        """Paste the lines of a stop into one shell; what each printed."""
+        mark = "-- next --"
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"\necho '{mark}'\n".join(self.stops[number - 1])],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.split(f"{mark}\n")
 
 
 def free_ports(count: int) -> list[int]:
@@ -161,28 +164,40 @@ def test_the_tour_works_line_by_line(demo: Demo) -> None:
     assert old.split(",")[0] in instance
     assert new.startswith("page-v2 ")
 
-    drained, moved, shown, resumed = demo.stop(5)
+    _, drained, moved, shown, resumed = demo.stop(5)
     assert json.loads(drained)["drained"] is True
     assert moved.startswith("page-v1 ")
+    assert moved.split(",")[0] not in instance
     assert "draining" in shown
     assert "applied by 2 of 2 workers" in resumed
 
-    explained, selected = demo.stop(6)
-    assert json.loads(explained)["service"]
-    assert "page.localhost" in selected
+    preview, explained, selected = demo.stop(6)
+    assert preview.startswith("page-v1 ")
+    assert re.search(r"^service +-/page-v2$", explained, re.M)
+    assert re.search(r"^service +-/page-v1$", selected, re.M)
 
     (metrics,) = demo.stop(7)
     assert 'service="-/page-v1"' in metrics
 
 
-def test_a_port_in_use_is_one_line_and_exit_code_2(demo: Demo, tmp_path: Path) -> None:
+@pytest.mark.parametrize("entrypoint", [0, 1, 2])
+def test_a_port_in_use_is_one_line_and_exit_code_2(tmp_path: Path, entrypoint: int) -> None:
     ports = configure(tmp_path)
-    with socket.create_server(("127.0.0.1", ports[0])):
+    with socket.create_server(("127.0.0.1", ports[entrypoint])):
         process = start(tmp_path)
         out, err = process.communicate(timeout=START_S)
     assert process.returncode == 2, out + err
     assert len(err.splitlines()) == 1
-    assert str(ports[0]) in err
+    assert str(ports[entrypoint]) in err
+
+
+def test_a_second_demo_leaves_the_first_alone(demo: Demo) -> None:
+    log = demo.folder / ".demo" / "gateway.log"
+    before = (demo.stop(6)[1], log.read_text())
+    out, err = start(demo.folder).communicate(timeout=START_S)
+    assert "in use" in err, out
+    assert len(err.splitlines()) == 1
+    assert (demo.stop(6)[1], log.read_text()) == before
 
 
 def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
