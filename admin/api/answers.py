@@ -7,8 +7,10 @@ are RFC 3339 UTC texts, durations seconds, shares and ratios 0..1.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
+
+from pydantic import ConfigDict
 
 from gateway.metrics import stats
 
@@ -409,9 +411,18 @@ class WorkerAnswer:
     slot: int
     pid: int
     state: str
+    """starting, serving, draining or dead."""
     restarts: int
     started: str
     generation: int
+    """0: it has confirmed none to this control process yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerList:
+    """All workers by slot."""
+
+    workers: Sequence[WorkerAnswer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +431,8 @@ class Ready:
 
     status: str
     generation: int
-    workers: Sequence[WorkerAnswer]
+    workers: int
+    """How many serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,3 +450,13 @@ class Validation:
 
     valid: bool
     problems: Sequence[ConfigurationProblem]
+
+
+def _describe_members() -> None:
+    """Let OpenAPI have the texts under the members above."""
+    for kind in list(globals().values()):
+        if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == __name__:
+            kind.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)  # type: ignore[attr-defined]
+
+
+_describe_members()

@@ -20,7 +20,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from admin.audit import Actor
-from gateway.core.errors import FieldError, Refused
+from gateway.core.errors import Code, FieldError, Refused
 from gateway.core.model import Role
 
 from . import (
@@ -121,6 +121,10 @@ class _Endpoint:
             raise
         except Refused as refused:
             await self._record(request, actor, refused)
+            raise
+        except HttpProblem as error:
+            if actor is not None:
+                await self._record(request, actor, Refused(Code.INVALID, error.detail))
             raise
 
     def _admit(self, request: web.Request) -> Actor:
@@ -248,9 +252,7 @@ async def _body(request: web.Request) -> bytes:
     if length is not None and length > payload.MAX_BYTES:
         raise _too_large()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise HttpProblem(
-            415, HttpCode.UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding"
-        )
+        raise HttpProblem(HttpCode.UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
     return await request.read() if request.can_read_body else b""
 
 
@@ -258,7 +260,6 @@ def _check_type(request: web.Request, allowed: Sequence[str]) -> None:
     charset = (request.charset or "utf-8").lower()
     if request.content_type not in allowed or charset not in ("utf-8", "utf8", "us-ascii"):
         raise HttpProblem(
-            415,
             HttpCode.UNSUPPORTED_MEDIA_TYPE,
             f"send the body as {' or '.join(allowed)} in UTF-8 and say so in Content-Type",
             {"Accept": ", ".join(allowed)},
@@ -267,7 +268,7 @@ def _check_type(request: web.Request, allowed: Sequence[str]) -> None:
 
 def _too_large() -> HttpProblem:
     return HttpProblem(
-        413, HttpCode.PAYLOAD_TOO_LARGE, f"a body has at most {payload.MAX_BYTES} bytes here"
+        HttpCode.PAYLOAD_TOO_LARGE, f"a body has at most {payload.MAX_BYTES} bytes here"
     )
 
 

@@ -1,9 +1,11 @@
-"""Is the gateway alive, and does it serve? Open to everybody who reaches the listener."""
+"""Is the gateway alive, and does it serve? The first two are open to all who reach the listener."""
 
 from __future__ import annotations
 
+from gateway.core.model import Role
+
 from . import answers
-from .operation import Call, Operation, Reply
+from .operation import BASE, Call, Operation, Reply
 from .problems import HttpCode, HttpProblem
 from .schemas import NoQuery
 
@@ -18,21 +20,35 @@ async def readyz(call: Call[NoQuery, None]) -> Reply:
     controller = call.context.controller
     if not controller.ready:
         raise HttpProblem(
-            503,
             HttpCode.NOT_READY,
             "no worker serves a snapshot, or the gateway is being stopped",
             {"Retry-After": "1"},
         )
+    serving = sum(w.state == "serving" for w in controller.workers)
+    return Reply(answers.Ready("ready", controller.snapshot.generation, serving))
+
+
+async def list_workers(call: Call[NoQuery, None]) -> Reply:
+    """The data-plane processes: state, restarts, and the generation each one serves."""
     workers = [
         answers.WorkerAnswer(
             w.slot, w.pid, w.state, w.restarts, answers.rfc3339(w.started), w.generation
         )
-        for w in controller.workers
+        for w in call.context.controller.workers
     ]
-    return Reply(answers.Ready("ready", controller.snapshot.generation, workers))
+    return Reply(answers.WorkerList(workers))
 
 
 OPERATIONS = (
+    Operation(
+        "GET",
+        f"{BASE}/workers",
+        list_workers,
+        "List the workers",
+        Role.VIEWER,
+        answers.WorkerList,
+        "Health",
+    ),
     Operation("GET", "/healthz", healthz, "Is it alive?", None, answers.Alive, "Health"),
     Operation(
         "GET",

@@ -25,6 +25,7 @@ PARAMETER_WORDS: Mapping[str, str] = {
 }
 _HEADERS: Mapping[str, str] = {
     "If-Match": "the ETag the change was decided on; a stale one is refused with 412",
+    "If-None-Match": "`*`: only if the resource does not exist yet, else 412",
     "Idempotency-Key": "the same key and request again gets the first answer, for a day",
 }
 _WHEN: Mapping[int, str] = {

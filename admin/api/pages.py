@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from html import escape
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from gateway.core.errors import STATUS, Code
 
-from .problems import TITLES
+from .problems import HTTP_STATUS, TITLES
 
 STYLE = """
 :root{color-scheme:light dark}
@@ -53,19 +54,24 @@ def add_pages(app: web.Application, describe: Callable[[], dict[str, Any]]) -> N
         return orjson.dumps(describe(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     @lru_cache(maxsize=1)
-    def page() -> bytes:
-        return "".join(_page(orjson.loads(description()))).encode()
+    def rendered() -> bytes:
+        return page(orjson.loads(description())).encode()
 
     async def openapi(request: web.Request) -> web.Response:
         return web.Response(body=description(), content_type="application/json")
 
     async def docs(request: web.Request) -> web.Response:
         return web.Response(
-            body=page(), content_type="text/html", charset="utf-8", headers=SECURITY_HEADERS
+            body=rendered(), content_type="text/html", charset="utf-8", headers=SECURITY_HEADERS
         )
 
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/docs", docs)
+
+
+def page(api: dict[str, Any]) -> str:
+    """The page for people, from the OpenAPI description."""
+    return "".join(_page(api))
 
 
 def _page(api: dict[str, Any]) -> Iterator[str]:
@@ -93,6 +99,11 @@ def _page(api: dict[str, Any]) -> Iterator[str]:
         yield (
             f'<tr id="problem-{code.value}"><td><code>{code.value}</code>'
             f"<td>{STATUS[code]}<td>{escape(TITLES[code])}</tr>"
+        )
+    for http_code, status in HTTP_STATUS.items():
+        yield (
+            f'<tr id="problem-{http_code.value}"><td><code>{http_code.value}</code>'
+            f"<td>{status}<td>{HTTPStatus(status).phrase}</tr>"
         )
     yield "</table><h2>Schemas</h2>"
     for name, schema in api["components"]["schemas"].items():

@@ -52,18 +52,27 @@ class HttpCode(StrEnum):
     INTERNAL = "internal"
 
 
+HTTP_STATUS: Mapping[HttpCode, int] = {
+    HttpCode.BAD_REQUEST: 400,
+    HttpCode.METHOD_NOT_ALLOWED: 405,
+    HttpCode.PAYLOAD_TOO_LARGE: 413,
+    HttpCode.UNSUPPORTED_MEDIA_TYPE: 415,
+    HttpCode.INTERNAL: 500,
+    HttpCode.NOT_READY: 503,
+}
+
+
 class HttpProblem(Exception):  # noqa: N818 - an answer, not an error
     """A request refused for its HTTP form; `headers` go into the answer."""
 
     def __init__(
         self,
-        status: int,
         code: HttpCode,
         detail: str,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status = status
+        self.status = HTTP_STATUS[code]
         self.code = code
         self.detail = detail
         self.headers: Mapping[str, str] = headers or {}
@@ -79,8 +88,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A problem answer. `extra` never replaces one of the standard members."""
-    body: dict[str, object] = dict(extra or {})
-    body |= {
+    body: dict[str, object] = {
         "type": f"/docs#problem-{code}",
         "title": TITLES.get(code) or HTTPStatus(status).phrase,
         "status": status,
@@ -89,6 +97,7 @@ def problem(
     }
     if errors:
         body["errors"] = [{"field": e.field, "message": e.message} for e in errors]
+    body.update((k, v) for k, v in (extra or {}).items() if k not in body)
     return web.Response(
         status=status,
         body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS),

@@ -154,7 +154,10 @@ async def test_the_audit_is_read_page_by_page_newest_first(api: Api) -> None:
 async def test_ready_means_that_a_worker_serves(api: Api) -> None:
     answer = await api("GET", "/readyz")
     assert answer.status == 200
-    assert [w["state"] for w in answer.json["workers"]] == ["serving", "serving"]
+    assert answer.json["workers"] == 2
+    workers = (await api("GET", "workers")).json["workers"]
+    assert [w["state"] for w in workers] == ["serving", "serving"]
+    assert {w["generation"] for w in workers} == {api.controller.snapshot.generation}
     api.controller.is_stopping = True
     answer = await api("GET", "/readyz")
     assert (answer.status, answer.code) == (503, "not_ready")
