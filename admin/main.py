@@ -129,7 +129,7 @@ class Control:
         """Serve the admin API on the inherited sockets; gives what ends it."""
         from aiohttp import web
 
-        from .api.app import create_app
+        from .api.app import create_runner
         from .api.context import NOTHING_OPEN, Context
         from .api.figures import WorkerFigures
 
@@ -149,12 +149,7 @@ class Control:
 
         self._spawn("figures", sample())
         self._spawn("removal", Remover(controller, open_work, clock).run())
-        runner = web.AppRunner(
-            create_app(Context(controller, figures)),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=FAREWELL_S,
-        )
+        runner = create_runner(Context(controller, figures), FAREWELL_S)
         await runner.setup()
         fds = self._given.admin_fds
         for fd in (fds.unix, fds.tcp):

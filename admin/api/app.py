@@ -65,9 +65,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *metrics.OPERATIONS,
 )
 
-SHUTDOWN_S = 2.0
-"""How long calls under way may take when the control process stops."""
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -87,16 +84,18 @@ def create_app(context: Context) -> web.Application:
     return app
 
 
-def create_runner(context: Context) -> web.AppRunner:
-    """The application with the server settings it counts on; the caller adds the sites."""
+def create_runner(context: Context, farewell_s: float) -> web.AppRunner:
+    """The application with the server settings it counts on; the caller adds the sites.
+
+    Calls under way may take `farewell_s` seconds when it is cleaned up.
+    """
     return web.AppRunner(
         create_app(context),
         access_log=None,
         # A body is judged by its bytes on the wire: nobody may send us a bomb.
         auto_decompress=False,
         handle_signals=False,
-        keepalive_timeout=75.0,
-        shutdown_timeout=SHUTDOWN_S,
+        shutdown_timeout=farewell_s,
     )
 
 

@@ -363,7 +363,7 @@ async def serving(
                 0,
             )
         )
-        runner = create_runner(context)
+        runner = create_runner(context, farewell_s=1.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         path = str(folder / "admin.sock")
