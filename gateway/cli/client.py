@@ -47,13 +47,12 @@ class Refused(click.ClickException):
             if isinstance(error, Mapping):
                 place = style(str(error.get("field", "?")), bold=True)
                 click.echo(f"  {place}: {error.get('message', '')}", err=True, file=file)
+        weights = self.problem.get("weights")
+        if isinstance(weights, Mapping):
+            now = " ".join(f"{name}={weight}" for name, weight in weights.items())
+            click.echo(f"  now: {now}", err=True, file=file)
         if self.status == 401:
-            click.echo(
-                "  give a token with --token or GATEWAY_TOKEN, or use the Unix socket, which"
-                " needs none: --admin state/admin.sock",
-                err=True,
-                file=file,
-            )
+            click.echo("  here: --token, GATEWAY_TOKEN or --admin state/admin.sock", err=True)
 
 
 class Unreachable(click.ClickException):

@@ -56,7 +56,7 @@ def demo(config: Path) -> None:
     from gateway.demo.stage import Stage
 
     settings = settings_of(config)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     state = Path(settings.state_dir)
     try:

@@ -119,7 +119,7 @@ def register(
     gateway services register shop-v2 --route shop.example --endpoint 10.0.0.6:80 --coexist
     """
     from gateway.cli.client import path
-    from gateway.cli.output import print_applied, print_json
+    from gateway.cli.output import percent, print_applied, print_json, print_table
 
     body: dict[str, Any] = {
         "routes": [claim(text) for text in routes],
@@ -132,7 +132,17 @@ def register(
     answer = target.client().call(
         "PUT", path("services", name), write_query(dry_run, reason), body=body
     )
-    print_json(answer) if as_json else print_applied(answer)
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ("ROUTE", ">WEIGHT", ">SHARE"),
+        (
+            (joined["route"], joined["weight"], percent(joined["share"] or 0.0))
+            for joined in answer["service"]["routes"]
+        ),
+    )
+    print_applied(answer)
 
 
 @services.command()

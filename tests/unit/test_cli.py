@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -246,6 +247,7 @@ def test_a_refusal_prints_detail_and_places_and_exits_1(double: Double) -> None:
         "detail": "weights are whole numbers",
         "code": "invalid",
         "errors": [{"field": "page-v1", "message": "is negative"}],
+        "weights": WEIGHTS,
     }
     double.answer("PUT", "/api/v1/routes/page.localhost/weights", problem, 422)
     done = gateway(double, "weights", "page.localhost", "page-v1=-1")
@@ -254,6 +256,7 @@ def test_a_refusal_prints_detail_and_places_and_exits_1(double: Double) -> None:
     assert done.stderr.splitlines() == [
         "refused: weights are whole numbers [invalid]",
         "  page-v1: is negative",
+        "  now: page-v1=90 page-v2=10",
     ]
 
 
@@ -393,7 +396,9 @@ def test_a_route_with_a_path_is_one_part_of_the_address(double: Double) -> None:
 
 
 def test_register_sends_routes_endpoints_and_check(double: Double) -> None:
-    double.answer("PUT", "/api/v1/services/shop-v2", WRITTEN)
+    routes = [{"route": "shop.example/api", "weight": 0, "share": 0.0}]
+    answer = WRITTEN | {"service": SERVICE | {"routes": routes}}
+    double.answer("PUT", "/api/v1/services/shop-v2", answer)
     done = gateway(
         double,
         *("services", "register", "shop-v2", "--route", "shop.example/api", "--route", "shop"),
@@ -408,6 +413,7 @@ def test_register_sends_routes_endpoints_and_check(double: Double) -> None:
         "balancer": "least_requests",
         "health": {"path": "/health"},
     }
+    assert re.search(r"shop\.example/api +0 +0 %", done.stdout)
 
 
 def test_delete_says_what_is_still_open(double: Double) -> None:
