@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel
 
 from admin.audit import Actor
@@ -92,11 +93,23 @@ def create_runner(context: Context, farewell_s: float) -> web.AppRunner:
     return web.AppRunner(
         create_app(context),
         access_log=None,
+        logger=_server_log,
         # A body is judged by its bytes on the wire: nobody may send us a bomb.
         auto_decompress=False,
         handle_signals=False,
         shutdown_timeout=farewell_s,
     )
+
+
+class _OwnFaultsOnly(logging.Filter):
+    """Keeps out of the log what a client did wrong: anybody could fill it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_server_log = logging.getLogger("gateway.admin.http")
+_server_log.addFilter(_OwnFaultsOnly())
 
 
 class _Endpoint:

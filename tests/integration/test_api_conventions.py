@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
@@ -152,7 +153,7 @@ async def test_a_store_that_is_away_is_told_and_nothing_is_changed(api: Api) -> 
     assert await api.weights() == {"v1": 100, "v2": 0}
 
 
-def test_no_traceback_reaches_a_client(tmp_path: object, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_traceback_reaches_a_client(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     @on_an_api
     async def break_it(api: Api) -> None:
         await api.two_versions()
@@ -163,7 +164,7 @@ def test_no_traceback_reaches_a_client(tmp_path: object, caplog: pytest.LogCaptu
             assert leak not in answer.raw
 
     with caplog.at_level(logging.ERROR):
-        break_it(tmp_path)  # type: ignore[arg-type]
+        break_it(tmp_path)
     assert "secret inside" in caplog.text
 
 
@@ -203,6 +204,19 @@ async def test_a_long_body_without_a_length_is_cut_off(api: Api) -> None:
         writer.write(chunk)
     assert b" 413 " in await reader.readline()
     writer.close()
+
+
+def test_what_is_no_http_fills_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @on_an_api
+    async def knock(api: Api) -> None:
+        for raw in (b"\0\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+            writer.write(raw)
+            assert b" 400 " in await reader.readline()
+            writer.close()
+
+    knock(tmp_path)
+    assert not caplog.records
 
 
 @on_an_api
