@@ -21,6 +21,7 @@ from . import transports
 from .codec import Malformed, RequestHead, parse_request
 from .exchange import Exchange
 from .replies import reply
+from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from .dataplane import DataPlane
@@ -92,7 +93,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = FOREVER
         self.pending = b""
         self._searched = 0
-        self.exchange: Exchange | None = None
+        self.exchange: Exchange | Tunnel | None = None
 
     # -- what the transport says
 

@@ -9,19 +9,21 @@ ends ejections.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.model import InstanceId, ServiceId
+from gateway.core.model import InstanceId
 from gateway.core.snapshot import Snapshot
 from gateway.routing.forwarding import TrustedProxies
 from gateway.routing.outlier import EjectionPolicy, record_failure, record_success
 from gateway.routing.world import World
 
-from . import transports
+from . import finish, transports
 from .acceptor import Acceptor
 from .access_log import AccessLog
 from .client import ClientConnection, Entrypoint, Phase
@@ -30,13 +32,16 @@ from .exchange import Exchange
 from .health import serve_health
 from .reasons import Reason
 from .retry import RetryBudget
+from .target import Target
 from .upstream import UpstreamPool
 
 if TYPE_CHECKING:
-    from gateway.metrics.worker import Gauge, ServiceSeries, WorkerMetrics
+    from gateway.metrics.worker import Gauge, WorkerMetrics
     from gateway.routing.pool import Pool
     from gateway.routing.service import InstanceState, ServiceState
     from gateway.runtime.settings import Settings
+
+log = logging.getLogger("gateway.proxy")
 
 SWEEP_S = 0.1
 HEALTH_ENTRYPOINT = "health"
@@ -65,7 +70,7 @@ class DataPlane:
     ) -> None:
         self.loop = loop
         self.metrics = metrics
-        self.time = loop.time
+        self.time = time.monotonic  # uvloop's own clock stands still within a turn
         self.ready = False
         self.closing = False
         """Lame duck: answers carry `Connection: close`."""
@@ -79,8 +84,8 @@ class DataPlane:
         self._clients: set[ClientConnection] = set()
         self._pools: dict[UpstreamPool, InstanceState] = {}
         self._entrypoints: dict[str, Entrypoint] = {}
-        self._served_by: dict[ServiceId, bytes] = {}
         self._log = AccessLog("off")
+        self._log_problem: str | None = None
         self._acceptor = Acceptor(loop, self._serve, self._has_room)
         self.configure(settings)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
@@ -99,8 +104,6 @@ class DataPlane:
                 self.metrics.retire(
                     retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
                 )
-        for service in retired.services:
-            self._served_by.pop(service, None)
         self._publish_gauges()
 
     def configure(self, settings: Settings) -> None:
@@ -117,7 +120,8 @@ class DataPlane:
         self._ejection_policy = EjectionPolicy(
             ejection.failures, ejection.seconds, ejection.max_seconds
         )
-        self._served_by.clear()
+        for pool in self.world.pools.values():
+            pool.series.clear()  # targets hold what settings say
         if self._log.target != settings.access_log:
             self._log.close()
             self._log = AccessLog(settings.access_log, on_drop=self.metrics.log_lines_dropped)
@@ -176,24 +180,18 @@ class DataPlane:
         """128 random bits in hex. Not a secret, only unlikely to repeat."""
         return b"%032x" % self._ids.getrandbits(128)
 
-    def series(self, pool: Pool, service: ServiceState) -> ServiceSeries:
-        """The counters of a service on a route."""
-        found: ServiceSeries | None = pool.series.get(service.id)
+    def target(self, pool: Pool, service: ServiceState) -> Target:
+        """A service's place on a route; made at the first request that goes there."""
+        found: Target | None = pool.series.get(service.id)
         if found is None:
-            found = pool.series[service.id] = self.metrics.series(
+            series = self.metrics.series(
                 pool.route.id, service.application, service.id, service.version
             )
+            fields = b""
+            if self.settings.served_by:
+                fields = b"X-Served-By: %s\r\n" % service.name.encode()
+            found = pool.series[service.id] = Target(pool, service, series, fields)
         return found
-
-    def served_by(self, service: ServiceState) -> bytes:
-        """The `X-Served-By` line of a service, or nothing where that is switched off."""
-        line = self._served_by.get(service.id)
-        if line is None:
-            line = (
-                b"X-Served-By: %s\r\n" % service.name.encode() if self.settings.served_by else b""
-            )
-            self._served_by[service.id] = line
-        return line
 
     def upstreams(self, instance: InstanceState, port: int) -> UpstreamPool:
         """The connections to one port of an instance."""
@@ -217,9 +215,10 @@ class DataPlane:
 
     def finished(self, exchange: Exchange) -> None:
         """An exchange has ended: count it and log it."""
-        exchange.count(self.time(), self.metrics)
+        now = self.time()
+        finish.count(exchange, now, self.metrics)
         if self._log.enabled:
-            self._log.write(**exchange.log_fields(self.time()))
+            finish.log(exchange, now, self._log)
 
     def refused(self, client: ClientConnection, status: int) -> None:
         """A client sent what is no request."""
@@ -278,7 +277,14 @@ class DataPlane:
             pool.close()
         self.world.tick(now)
         self._publish_gauges()
+        self._flush_log()
+
+    def _flush_log(self) -> None:
         self._log.flush()
+        if self._log.problem != self._log_problem:
+            self._log_problem = self._log.problem
+            if self._log_problem is not None:
+                log.warning("access log %s: %s", self._log.target, self._log_problem)
 
     def _publish_gauges(self) -> None:
         """Per-instance counts are shown at the sweep's pace: the request path has none of it."""

@@ -1,0 +1,215 @@
+"""One try of a request on one instance, up to the head of its answer.
+
+It owns the connection, counts as the instance's open work from begin to end,
+reads heads (1xx included) off what comes back, and says how it failed. What a
+failure means for the client is the exchange's business.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from .codec import Malformed, ResponseHead, parse_response, render_interim
+from .reasons import Reason
+from .retry import Failure
+
+if TYPE_CHECKING:
+    from gateway.routing.service import InstanceState
+
+    from .exchange import Exchange
+    from .upstream import UpstreamConnection, UpstreamPool
+
+INTERIM_ANSWERS = 64
+"""More 1xx answers than this to one request are no answer at all."""
+
+
+class Stage(Enum):
+    """How far the attempt has come; it only goes downwards in this list."""
+
+    CONNECTING = 1
+    WAITING = 2
+    """The request goes, or went, out; no final head came back."""
+    ANSWERING = 3
+    """The head came; the body is the exchange's."""
+    ENDED = 4
+
+
+class Attempt:
+    """See the module. `begin` it once; it ends by `release` or `drop`."""
+
+    __slots__ = (
+        "_buffer",
+        "_interims",
+        "_searched",
+        "connection",
+        "exchange",
+        "instance",
+        "stage",
+        "started",
+        "writable",
+    )
+
+    def __init__(self, exchange: Exchange, instance: InstanceState, now: float) -> None:
+        self.exchange = exchange
+        self.instance = instance
+        self.started = now
+        self.stage = Stage.CONNECTING
+        self.connection: UpstreamConnection | None = None
+        self.writable = True
+        self._buffer = b""
+        self._searched = 0
+        self._interims = 0
+
+    def begin(self, pool: UpstreamPool, not_before: float | None) -> None:
+        """Take a connection idle since `not_before` at most, or open one (None: always)."""
+        self.instance.in_flight += 1
+        if not_before is not None:
+            self.connection = pool.claim(self, not_before)
+        if self.connection is None:
+            self.connection = pool.connect(self)
+        else:
+            self.stage = Stage.WAITING
+            self.exchange.attempt_ready(self)
+
+    @property
+    def is_sending(self) -> bool:
+        """Does the request go out, or has it gone out?"""
+        return self.stage is Stage.WAITING
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the request."""
+        if self.connection is not None:
+            self.connection.write(data)
+
+    def release(self, now: float, *, clean: bool, quarantine: bool) -> None:
+        """The answer has ended; `clean`: the connection may serve another request."""
+        connection = self._end()
+        if connection is not None:
+            if clean:
+                connection.release(now, quarantine)
+            else:
+                connection.close()
+
+    def drop(self) -> None:
+        """Give up: the instance must not take what it got for a whole request."""
+        connection = self._end()
+        if connection is not None:
+            connection.abort()
+
+    def hand_over(self) -> UpstreamConnection | None:
+        """End without touching the connection, which is the caller's now."""
+        return self._end()
+
+    def _end(self) -> UpstreamConnection | None:
+        connection, self.connection = self.connection, None
+        if self.stage is not Stage.ENDED:
+            self.stage = Stage.ENDED
+            self.instance.in_flight -= 1
+        return connection
+
+    # -- what the connection says
+
+    def upstream_ready(self, connection: UpstreamConnection) -> None:
+        """The new connection is open."""
+        self.stage = Stage.WAITING
+        self.exchange.connected(self)
+        self.exchange.attempt_ready(self)
+
+    def upstream_failed(self, error: OSError) -> None:
+        """The new connection could not be made."""
+        self.connection = None
+        self.exchange.attempt_failed(
+            self, Failure.NOT_SENT, "the service could not be reached", Reason.CONNECT_FAILURE
+        )
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.stage is Stage.ANSWERING:
+            self.exchange.answer_data(data)
+        else:
+            self._read_head(self._buffer + data if self._buffer else data)
+
+    def upstream_eof(self) -> bool:
+        """The instance will send no more."""
+        if self.stage is Stage.ANSWERING:
+            self.exchange.answer_ends(in_order=True)
+        else:
+            self._ended_early()
+        return False
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        if self.stage is Stage.ANSWERING:
+            self.exchange.answer_ends(in_order=False)
+        else:
+            self._ended_early()
+
+    def upstream_writable(self, writable: bool) -> None:
+        """The instance takes more, or no more, for now."""
+        self.writable = writable
+        self.exchange.attempt_writable(writable)
+
+    # -- heads
+
+    def _ended_early(self) -> None:
+        if self._buffer or self._interims:
+            failure = Failure.BAD_ANSWER
+        elif self.connection is not None and self.connection.reused:
+            failure = Failure.STALE
+        else:
+            failure = Failure.NO_ANSWER
+        self.exchange.attempt_failed(
+            self,
+            failure,
+            "the service ended the connection without an answer",
+            Reason.UPSTREAM_RESET,
+        )
+
+    def _read_head(self, data: bytes) -> None:
+        exchange = self.exchange
+        head = exchange.head
+        while True:
+            try:
+                response = parse_response(
+                    data, head.method, exchange.plane.head_limits, self._searched
+                )
+            except Malformed:
+                self._bad("the service sent an invalid answer")
+                return
+            if response is None:
+                self._buffer = data
+                self._searched = len(data)
+                return
+            self._searched = 0
+            rest = data[response.size :]
+            if response.status >= 200:
+                self.stage = Stage.ANSWERING
+                exchange.answer_begins(response, rest)
+                return
+            if response.status == 101:
+                if head.upgrade is None:
+                    self._bad("the service changed the protocol without being asked")
+                else:
+                    exchange.tunnel_begins(self, response, rest)
+                return
+            self._interims += 1
+            if self._interims > INTERIM_ANSWERS:
+                self._bad("the service sent no final answer")
+                return
+            self._pass_on(response)
+            if not rest:
+                self._buffer = b""
+                return
+            data = rest
+
+    def _pass_on(self, interim: ResponseHead) -> None:
+        """Forward a 1xx, but no `100 Continue` nobody waits for, and none to HTTP/1.0."""
+        head = self.exchange.head
+        if head.minor and (interim.status != 100 or head.expect_continue):
+            self.exchange.client.write(render_interim(interim))
+
+    def _bad(self, detail: str) -> None:
+        self.exchange.attempt_failed(
+            self, Failure.BAD_ANSWER, detail, Reason.UPSTREAM_PROTOCOL_ERROR
+        )

@@ -1,0 +1,55 @@
+"""A request's body while it comes in, and what a further attempt would need of it.
+
+Bytes are kept until they were sent, and beyond that only while a second attempt
+could be made and use them: the method is idempotent and the body is small.
+"""
+
+from __future__ import annotations
+
+from .body import Body
+from .codec import RequestHead
+from .retry import IDEMPOTENT, REPLAY_BYTES
+
+HELD_BYTES = 64 * 1024
+"""More than this should not be read before it can be sent."""
+
+
+class Upload(Body):
+    """The body of a request, framed for the instance as the client framed it."""
+
+    __slots__ = ("_is_idempotent", "_kept", "_kept_bytes")
+
+    def __init__(self, head: RequestHead) -> None:
+        super().__init__(head.framing, head.length, head.framing, 400)
+        self._is_idempotent = head.method in IDEMPOTENT
+        self._kept: list[bytes] | None = []
+        self._kept_bytes = 0
+
+    @property
+    def is_replayable(self) -> bool:
+        """Is every byte there that an attempt has to begin with?"""
+        return self._kept is not None
+
+    @property
+    def is_held_back(self) -> bool:
+        """Does more wait to be sent than should be read ahead?"""
+        return self._kept_bytes > HELD_BYTES and not self.done
+
+    def keep(self, piece: bytes) -> None:
+        """Keep a piece for this attempt, if it is still to be sent, or for another."""
+        if self._kept is not None:
+            self._kept.append(piece)
+            self._kept_bytes += len(piece)
+
+    def kept(self) -> bytes:
+        """What an attempt begins with."""
+        return b"".join(self._kept) if self._kept else b""
+
+    def mark_sent(self) -> None:
+        """All that came so far was sent: drop it unless another attempt may want it."""
+        if self._kept and (not self._is_idempotent or self._kept_bytes > REPLAY_BYTES):
+            self._kept = None
+
+    def drop(self) -> None:
+        """There will be no other attempt."""
+        self._kept = None
