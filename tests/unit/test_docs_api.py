@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -33,6 +34,11 @@ class Example:
     query: list[tuple[str, str]]
     body: str | None
     answer: str
+
+
+@lru_cache
+def description() -> dict[str, Any]:
+    return openapi.document(OPERATIONS)
 
 
 def sections() -> dict[tuple[str, str], str]:
@@ -63,7 +69,7 @@ def examples(text: str) -> Iterator[Example]:
 
 
 def test_every_call_is_documented_served_and_described() -> None:
-    described = openapi.document(OPERATIONS)
+    described = description()
     in_openapi = {
         (method.upper(), path) for path, methods in described["paths"].items() for method in methods
     }
@@ -102,7 +108,7 @@ def test_every_problem_code_is_documented_with_its_status() -> None:
 
 
 def test_the_description_holds_together() -> None:
-    described = openapi.document(OPERATIONS)
+    described = description()
     assert described["openapi"] == "3.1.0"
     names = [
         call["operationId"] for methods in described["paths"].values() for call in methods.values()
@@ -121,7 +127,7 @@ def test_the_description_holds_together() -> None:
 
 
 def test_the_page_for_people_names_every_call_and_loads_nothing() -> None:
-    text = page(openapi.document(OPERATIONS))
+    text = page(description())
     for operation in OPERATIONS:
         assert f'id="{operation.name}"' in text
     for code in (*STATUS, *HTTP_STATUS):
