@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -35,6 +35,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run under the loop of the control process."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
+
+
+async def soon(condition: Callable[[], object]) -> None:
+    """Wait until something is so; real sockets and threads need a moment."""
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 def a_snapshot(generation: int, **weights: int) -> Snapshot:
