@@ -53,7 +53,7 @@ def demo(config: Path) -> None:
     Prints a tour of lines to paste into another terminal and stays in the
     foreground; Ctrl-C stops everything.
     """
-    from gateway.demo.stage import Stage
+    from gateway.demo.stage import BackendFailed, Stage
 
     settings = settings_of(config)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -65,7 +65,11 @@ def demo(config: Path) -> None:
     except KeyboardInterrupt:
         click.echo("stopped")
     except OSError as error:
-        raise click.UsageError(f"{error.filename or state}: {error.strerror}") from None
+        click.echo(f"gateway: {error.filename or state}: {error.strerror or error}", err=True)
+        sys.exit(2)
+    except BackendFailed as failed:
+        click.echo(f"gateway: {failed}", err=True)
+        sys.exit(1)
 
 
 def _perform(stage: Stage, settings: Settings, config: Path, state: Path) -> None:

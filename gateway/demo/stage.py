@@ -21,6 +21,10 @@ PR_SET_PDEATHSIG = 1
 STOP_S = 15.0
 
 
+class BackendFailed(Exception):  # noqa: N818 - says what happened
+    """A backend ended before it listened."""
+
+
 class Stage:
     """A context: what was started in it is stopped when it is left."""
 
@@ -59,7 +63,7 @@ class Stage:
     def start_backend(self, name: str, kind: str) -> int:
         """Start a backend on a free port; the port once it listens.
 
-        Raises `RuntimeError` when it does not come up.
+        Raises `BackendFailed` when it does not come up.
         """
         backend = subprocess.Popen(  # noqa: S603 - our own program
             [
@@ -75,7 +79,7 @@ class Stage:
         assert backend.stdout is not None
         line = backend.stdout.readline()
         if not line:
-            raise RuntimeError(f"{name} did not start; see {self._log_path}")
+            raise BackendFailed(f"{name} did not start; see {self._log_path}")
         return int(line)
 
     def gateway_code(self) -> int | None:

@@ -191,6 +191,15 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(tmp_path: Path, entrypoint: i
     assert str(ports[entrypoint]) in err
 
 
+def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    configure(tmp_path)
+    (tmp_path / ".demo").write_text("in the way")
+    out, err = (process := start(tmp_path)).communicate(timeout=START_S)
+    assert process.returncode == 2, out + err
+    assert len(err.splitlines()) == 1
+    assert ".demo" in err
+
+
 def test_a_second_demo_leaves_the_first_alone(demo: Demo) -> None:
     log = demo.folder / ".demo" / "gateway.log"
     before = (demo.stop(6)[1], log.read_text())
