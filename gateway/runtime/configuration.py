@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 import json
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def _validate(content: dict[str, Any]) -> tuple[Settings | None, dict[Place, str
                 details.setdefault(_place(detail, content), []).append(detail)
             for place, several in details.items():
                 found.setdefault(place, _message(place, several))
-            content = _pruned(content, set(details))
+            content = _pruned(content, details)
     return None, found
 
 
@@ -161,24 +161,31 @@ def _place(detail: ErrorDetails, content: object) -> Place:
     return tuple(place)
 
 
-def _pruned(content: dict[str, Any], places: set[Place]) -> dict[str, Any]:
-    """A copy without the values at `places`; without the entry when a key of it is missing."""
+def _pruned(content: dict[str, Any], places: Iterable[Place]) -> dict[str, Any]:
+    """A copy without the values at `places`; without the entry where a needed key is missing."""
     copy: dict[str, Any] = json.loads(json.dumps(content))
-    for place in sorted(places, key=len, reverse=True):
-        parent: Any = copy
-        above: list[tuple[Any, Any]] = []
-        for step in place:
-            above.append((parent, step))
-            parent = parent[step] if _has(parent, step) else None
-        while above:
-            holder, step = above.pop()
-            if _has(holder, step):
-                if isinstance(holder, list):
-                    holder[step] = ""  # keeps its length, so that other places stay right
-                else:
-                    del holder[step]
-                break
+    for place in places:
+        target = place if _found(copy, place) else place[:-1]
+        if not target or not _found(copy, target):
+            continue
+        holder: Any = copy
+        for step in target[:-1]:
+            holder = holder[step]
+        last: Any = target[-1]
+        if isinstance(holder, list):
+            holder[last] = ""  # keeps its length, so that other places stay right
+        else:
+            del holder[last]
     return copy
+
+
+def _found(content: Any, place: Place) -> bool:
+    value = content
+    for step in place:
+        if not _has(value, step):
+            return False
+        value = value[step]
+    return True
 
 
 def _has(holder: Any, step: str | int) -> bool:

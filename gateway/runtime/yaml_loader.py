@@ -59,7 +59,7 @@ _TAG = "tag:yaml.org,2002:"
 _KNOWN_TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class YamlProblem(Exception):  # noqa: N818 - becomes a problem in a list
     """Why a document was refused. `line` and `column` count from 1; None where unknown."""
 

@@ -1,0 +1,110 @@
+"""Settings as values: their journey to children, and their documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from gateway.runtime.configuration import parse
+from gateway.runtime.settings import (
+    RESTART_ONLY,
+    AdminSettings,
+    AffinitySettings,
+    EntrypointSettings,
+    Settings,
+    from_json,
+    to_json,
+)
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(
+            entrypoints={"a": EntrypointSettings(":1", internal=True)},
+            admin=AdminSettings(listen=None),
+            affinity=dataclasses.replace(AffinitySettings(), enabled=False),
+            workers=3,
+            store="memory:",
+            trusted_proxies=("10.0.0.0/8",),
+        ),
+    ],
+)
+def test_children_get_equal_settings(settings: Settings) -> None:
+    assert from_json(to_json(settings)) == settings
+
+
+def test_paths_follow_the_state_folder_unless_said_otherwise() -> None:
+    settings = Settings(state_dir="/s")
+    assert settings.admin_socket == Path("/s/admin.sock")
+    assert settings.store_url == "sqlite:/s/gateway.db"
+    assert settings.snapshot_file == Path("/s/snapshot.json")
+    assert Settings(store="memory:").store_url == "memory:"
+    assert Settings(admin=AdminSettings(socket="/a")).admin_socket == Path("/a")
+
+
+def test_restart_only_names_top_level_keys() -> None:
+    assert {f.name for f in dataclasses.fields(Settings)} >= RESTART_ONLY
+
+
+def keys(kind: type[typing.Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key with its default; entries of `entrypoints` under `entrypoints.NAME`."""
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        place = prefix + field.name
+        if field.name == "entrypoints":
+            yield from keys(EntrypointSettings, "entrypoints.NAME.")
+        elif dataclasses.is_dataclass(hints[field.name]):
+            yield from keys(typing.cast(type[typing.Any], hints[field.name]), place + ".")
+        else:
+            yield place, field.default
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """The table of the page: key -> default, how it changes."""
+    found = {}
+    for line in PAGE.read_text().splitlines():
+        match = re.fullmatch(r"\| `([a-zA-Z_.]+)` \| (.*?) \| .+ \| (HUP|restart) \|", line)
+        if match:
+            assert match[1] not in found, f"{match[1]} is documented twice"
+            found[match[1]] = (match[2], match[3])
+    return found
+
+
+def test_every_key_is_documented_with_its_default_and_no_other() -> None:
+    documented = rows()
+    known = dict(keys(Settings))
+    assert set(documented) == set(known)
+    for key, default in known.items():
+        shown = "needed" if default is dataclasses.MISSING else f"`{_as_yaml(default)}`"
+        assert documented[key][0] == shown, key
+
+
+def test_the_documentation_says_which_keys_need_a_restart() -> None:
+    for key, (_, how) in rows().items():
+        expected = "restart" if key.split(".")[0] in RESTART_ONLY else "HUP"
+        assert how == expected, key
+
+
+def test_the_documented_examples_are_valid() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert examples
+    for example in examples:
+        parse(example)
+
+
+def _as_yaml(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        return f'"{value}"' if value.isdigit() or ":" in value else str(value)
+    return orjson.dumps(value).decode()
