@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 ACCEPTS_PER_TICK = 64
 RETRY_S = 0.1
+V4_MAPPED = "::ffff:"
+"""How an IPv4 client looks on an IPv6 socket (RFC 4291, 2.5.5.2)."""
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -88,4 +90,4 @@ class Acceptor:
                     return
                 continue  # the client gave up while it waited (ECONNABORTED and kin)
             connection.setblocking(False)
-            self._serve(connection, address[0], tag)
+            self._serve(connection, address[0].removeprefix(V4_MAPPED), tag)

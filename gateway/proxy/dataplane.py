@@ -46,6 +46,7 @@ log = logging.getLogger("gateway.proxy")
 SWEEP_S = 0.1
 HEALTH_ENTRYPOINT = "health"
 DRAIN_POLL_S = 0.02
+SETTLE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,14 @@ class DataPlane:
         self._random_bits = random.SystemRandom().getrandbits(64) ^ slot
         self._ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - not secret
         self._clients: set[ClientConnection] = set()
+        self._traffic = 0  # of these, not counting those of `health.listen`
         self._pools: dict[UpstreamPool, InstanceState] = {}
         self._entrypoints: dict[str, Entrypoint] = {}
         self._log = AccessLog("off")
         self._log_problem: str | None = None
         self._acceptor = Acceptor(loop, self._serve, self._has_room)
+        # Whoever asks after our health is answered at the limit of connections too.
+        self._health_acceptor = Acceptor(loop, self._serve, lambda: True)
         self.configure(settings)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
@@ -130,11 +134,12 @@ class DataPlane:
         """Accept on `sock`, which somebody else holds, for the entrypoint of that name."""
         if entrypoint not in self._entrypoints:
             self._entrypoints[entrypoint] = self._entrypoint(sock, entrypoint)
-        self._acceptor.listen(sock, entrypoint)
+        self._acceptor_of(entrypoint).listen(sock, entrypoint)
 
     def unlisten(self, sock: socket.socket) -> None:
         """Stop accepting on `sock`; it stays open."""
         self._acceptor.unlisten(sock)
+        self._health_acceptor.unlisten(sock)
 
     def begin_lame_duck(self) -> None:
         """Go on serving, but tell clients to go elsewhere with their next request."""
@@ -144,6 +149,7 @@ class DataPlane:
         """End all connections, each after its request; how many had to be cut at the deadline."""
         self.closing = self.draining = True
         end = self.time() + deadline_s
+        await asyncio.sleep(SETTLE_S)  # a request that has arrived by now is answered
         for client in list(self._clients):
             if client.phase is Phase.IDLE:
                 client.end(linger=False)
@@ -235,6 +241,7 @@ class DataPlane:
         """A client's connection has ended."""
         if client in self._clients:
             self._clients.remove(client)
+            self._traffic -= client.entrypoint.name != HEALTH_ENTRYPOINT
             client.entrypoint.open.add(-1)
             self._acceptor.resume()
 
@@ -252,11 +259,15 @@ class DataPlane:
         )
 
     def _has_room(self) -> bool:
-        return self._most_clients is None or len(self._clients) < self._most_clients
+        return self._most_clients is None or self._traffic < self._most_clients
+
+    def _acceptor_of(self, entrypoint: str) -> Acceptor:
+        return self._health_acceptor if entrypoint == HEALTH_ENTRYPOINT else self._acceptor
 
     def _serve(self, sock: socket.socket, peer: str, entrypoint: str) -> None:
         client = ClientConnection(self, self._entrypoints[entrypoint], peer)
         self._clients.add(client)
+        self._traffic += entrypoint != HEALTH_ENTRYPOINT
         client.entrypoint.open.add(1)
         transports.accept(self.loop, sock, client)
 

@@ -119,6 +119,8 @@ async def test_at_the_connection_limit_accepting_waits_and_nobody_is_dropped() -
         await third.send(get())
         await asyncio.sleep(0.05)
         assert found.dataplane.open_connections == 2
+        health = await found.client("health")
+        assert (await health.ask(get(b"/healthz"))).status == 200
         first.close()
         assert (await third.answer()).status == 200
 
