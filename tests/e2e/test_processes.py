@@ -1,0 +1,169 @@
+"""Every process may be stopped or killed at any time: what is served stays as it was."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import processes
+from tests.support.gateway import Answer, Gateway, Visitor, served_by
+from tests.support.load import Load, judge
+from tests.support.origins import Origins
+from tests.support.processes import wait_until
+
+HOST = "shop.example"
+DATABASE = ("gateway.db", "gateway.db-wal", "gateway.db-shm")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, origins: Origins) -> Iterator[Gateway]:
+    """Two services on a route; v2 has all weight."""
+    with Gateway(tmp_path) as found:
+        for name in ("v1", "v2"):
+            found.api.register(name, HOST, origins.start(name).port)
+        found.api.set_weights(HOST, v1=0, v2=100)
+        yield found
+
+
+@contextmanager
+def control_away(gateway: Gateway) -> Iterator[None]:
+    """The control process is gone and cannot come back, its store being unusable."""
+    aside = gateway.folder / "aside"
+    aside.mkdir()
+    for name in DATABASE:
+        if (gateway.state / name).exists():
+            (gateway.state / name).rename(aside / name)
+    (gateway.state / DATABASE[0]).write_bytes(b"no database" * 1000)
+    refusals = gateway.said("error control")
+    gateway.kill(gateway.control)
+    gateway.wait_said("error control", refusals)
+    wait_until(lambda: gateway.control == 0)
+    try:
+        yield
+    finally:
+        for name in DATABASE:
+            (gateway.state / name).unlink(missing_ok=True)
+        for file in aside.iterdir():
+            file.rename(gateway.state / file.name)
+
+
+def the_services(gateway: Gateway, requests: int = 12) -> set[str]:
+    """Who answers new clients."""
+    return {served_by(gateway.ask("public", host=HOST)) for _ in range(requests)}
+
+
+def test_with_control_and_store_away_workers_come_back_and_serve_the_last_weights(
+    gateway: Gateway,
+) -> None:
+    gateway.api.set_weights(HOST, v1=100, v2=0)
+    with Visitor(gateway.ports["public"], HOST, is_browser=True) as browser:
+        assert served_by(browser.get()) == "v1"
+    gateway.api.set_weights(HOST, v1=0, v2=100)
+    revision = gateway.metric("gateway_config_generation")
+    kills = []
+    with control_away(gateway):
+        with Load(gateway.ports["public"], HOST, keeping=8, per_request=4) as load:
+            for slot in (0, 1, 0):
+                load.wait_answers(50)
+                served = gateway.said("serving generation")
+                kills.append(gateway.kill_worker(slot))
+                gateway.wait_said("serving generation", served)
+            load.wait_answers(50)
+        verdict = judge(load.records, kills)
+        assert not verdict.failed, verdict
+        assert {r.service for r in load.records if not r.failure} == {"v2"}
+
+        served = gateway.said("serving generation")
+        for pid in gateway.workers.values():  # all at once: nobody covers, clients wait
+            gateway.kill(pid)
+        assert the_services(gateway) == {"v2"}
+        gateway.wait_said("serving generation", served + 1)
+        with browser:
+            assert served_by(browser.get()) == "v1"
+        assert gateway.get("health", "/readyz") == 200
+        assert gateway.control == 0
+    wait_until(lambda: gateway.control, timeout_s=30, what="the control process")
+    gateway.wait_ready()
+    assert gateway.api.weights(HOST) == {"v1": 0, "v2": 100}
+    assert gateway.metric("gateway_config_generation") > revision
+    gateway.api.set_weights(HOST, v1=100, v2=0)
+    assert the_services(gateway) == {"v1"}
+
+
+def test_a_damaged_snapshot_file_with_control_away_leaves_the_traffic_to_the_siblings(
+    gateway: Gateway,
+) -> None:
+    snapshot = gateway.state / "snapshot.json"
+    with control_away(gateway):
+        data = snapshot.read_bytes()
+        snapshot.write_bytes(data[:-1] + b"]")
+        gateway.kill_worker(0)
+        gateway.wait_said("no snapshot yet")
+        assert the_services(gateway) == {"v2"}
+        assert gateway.said("worker-0 is ready") == 1
+    gateway.wait_said("worker-0 is ready", 1, timeout_s=30)
+    gateway.wait_ready()
+    # The file was all that told which instances are healthy: they are checked anew.
+    wait_until(lambda: gateway.get("public", host=HOST) == 200)
+    assert the_services(gateway) == {"v2"}
+    assert gateway.api.weights(HOST) == {"v1": 0, "v2": 100}
+
+
+def test_a_worker_that_hangs_is_covered_named_and_replaced(gateway: Gateway) -> None:
+    hung = gateway.workers[1]
+    gateway.kill(hung, signal.SIGSTOP)
+    gateway.wait_said("worker-1 is silent")
+    assert the_services(gateway, 30) == {"v2"}
+
+    answer = gateway.api("PUT", f"routes/{HOST}/weights", {"v1": 100, "v2": 0})
+    assert answer.status == 202, answer
+    applied = answer.json["applied"]
+    assert (applied["workers"], applied["of"]) == (1, 2)
+    assert applied["late"] == [f"worker 1 (pid {hung})"]
+    assert the_services(gateway) == {"v1"}
+
+    gateway.wait_replaced(1, hung)
+    assert gateway.said("worker-1 is silent for 1") == 1  # ... s: killed
+    assert not processes.is_alive(hung)
+    assert the_services(gateway, 30) == {"v1"}
+    assert gateway.api.set_weights(HOST, v1=0, v2=100)["applied"]["workers"] == 2
+
+
+def test_a_control_process_that_hangs_costs_no_request(gateway: Gateway) -> None:
+    stopped = gateway.control
+    gateway.kill(stopped, signal.SIGSTOP)
+    with Load(gateway.ports["public"], HOST, keeping=4, per_request=4) as load:
+        load.wait_answers(100)
+    gateway.kill(stopped, signal.SIGCONT)
+    assert not judge(load.records).failed
+    assert gateway.control == stopped
+    gateway.api.set_weights(HOST, v1=100, v2=0)
+    assert the_services(gateway) == {"v1"}
+
+
+def test_after_the_supervisor_was_killed_open_work_ends_and_a_new_gateway_has_all_weights(
+    gateway: Gateway,
+) -> None:
+    gateway.api.set_weights(HOST, v1=30, v2=70)
+    orphans = list(gateway.workers.values())
+    answers: list[Answer] = []
+    slow = threading.Thread(target=lambda: answers.append(gateway.ask("public", "/slow?s=2", HOST)))
+    slow.start()
+    wait_until(lambda: gateway.metric("gateway_in_flight_requests") == 1)
+    assert gateway.process is not None
+    gateway.kill(gateway.supervisor)
+    gateway.process.wait()
+
+    gateway.start()
+    assert gateway.api.weights(HOST) == {"v1": 30, "v2": 70}
+    assert the_services(gateway, 40) == {"v1", "v2"}
+    slow.join()
+    assert answers[0].status == 200
+    assert answers[0].raw in (b"v1", b"v2")
+    wait_until(lambda: not any(map(processes.is_alive, orphans)), what="the end of old workers")
+    assert gateway.stop() == 0
