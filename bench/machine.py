@@ -1,0 +1,58 @@
+"""The machine a figure was taken on, and the programs it was taken with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from .tools import Tool, find
+
+Facts = dict[str, str]
+
+
+def facts() -> Facts:
+    """Name to value, for people to read."""
+    found = {
+        "cpu": _cpu_name(),
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
+        "system": _system_name(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+    for tool in Tool:
+        path = find(tool)
+        if path is not None:
+            found[tool.value] = _version(path, "-v")
+    return found
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def _system_name() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _version(path: str, option: str) -> str:
+    done = subprocess.run([path, option], capture_output=True, text=True, check=False, timeout=10)
+    return version_of(done.stdout + done.stderr)
+
+
+def version_of(text: str) -> str:
+    """The first word of a program's banner that looks like a version."""
+    for word in text.split():
+        digits = word.rpartition("/")[2].partition("-")[0].rstrip(",")
+        if digits[:1].isdigit() and "." in digits:
+            return digits
+    return "unknown"
