@@ -137,8 +137,8 @@ class HealthChecker:
         """Check exactly these instances of a service from now on; () for none.
 
         Those watched already go on as they were. `known` and `addresses` are what is
-        known of new ones: an instance with a verdict waits for its turn in the first
-        interval, one without is asked at once.
+        known of new ones: a healthy instance waits for its turn in the first interval,
+        any other is asked at once.
         """
         running = self._watched.get(service, {})
         wanted = set(targets)
@@ -167,9 +167,9 @@ class HealthChecker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _check_always(self, target: Target, streak: Streak, address: str | None) -> None:
-        if streak.verdict is not Health.UNKNOWN:
+        if streak.verdict is Health.HEALTHY:
             await self._clock.sleep(target.interval_s * self._random())
-        elif target.initial_delay_s:
+        elif streak.verdict is Health.UNKNOWN and target.initial_delay_s:
             await self._clock.sleep(target.initial_delay_s)
         while True:
             try:
