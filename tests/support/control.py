@@ -37,9 +37,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-async def soon(condition: Callable[[], object]) -> None:
+async def soon(condition: Callable[[], object], seconds: float = 5.0) -> None:
     """Wait until something is so; real sockets and threads need a moment."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.001)
 
