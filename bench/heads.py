@@ -5,7 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-_WORDS = "basket search item offers account help delivery stock review brand size colour".split()
+_WORDS = [
+    "basket",
+    "search",
+    "item",
+    "offers",
+    "account",
+    "help",
+    "delivery",
+    "stock",
+    "review",
+    "brand",
+    "size",
+    "colour",
+]
 _AGENTS = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/138.0.0.0 Safari/537.36",

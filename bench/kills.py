@@ -102,8 +102,16 @@ def run(scope: Scope) -> Findings:
     of_control = sum(kill.role == CONTROL for kill in kills)
     return Findings(
         (
-            Figure("kills", len(kills), note=f"{of_control} of the control process, {len(kills) - of_control} of workers"),
-            Figure("requests", len(records), note=f"{KEPT} kept connections, {FRESH} clients with a new one each"),
+            Figure(
+                "kills",
+                len(kills),
+                note=f"{of_control} of the control process, {len(kills) - of_control} of workers",
+            ),
+            Figure(
+                "requests",
+                len(records),
+                note=f"{KEPT} kept connections, {FRESH} clients with a new one each",
+            ),
             Figure(
                 "failed, not in flight on the killed process",
                 verdicts.failed,

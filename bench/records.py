@@ -154,9 +154,7 @@ def follow(requests: Sequence[Request] | Records, switches: Sequence[Switch]) ->
     is under way both services are right.
     """
     judged = astray = 0
-    ordered = sorted(
-        (r for r in requests if r.outcome is Outcome.ANSWERED), key=lambda r: r.sent
-    )
+    ordered = sorted((r for r in requests if r.outcome is Outcome.ANSWERED), key=lambda r: r.sent)
     place = -1
     for request in ordered:
         while place + 1 < len(switches) and switches[place + 1].answered < request.sent:

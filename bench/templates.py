@@ -37,4 +37,4 @@ def haproxy_command(template: str, folder: Path, **values: object) -> tuple[str,
     folder.mkdir()
     target = folder / "haproxy.cfg"
     target.write_text(fill((FOLDER / template).read_text(), {"FOLDER": folder, **values}))
-    return path, "-db", "-q", "-f", str(target)
+    return path, "-db", "-f", str(target)

@@ -43,8 +43,14 @@ def run(scope: Scope) -> Findings:
     return Findings(
         (
             Figure("weight changes", len(switches)),
-            Figure("requests", len(records), note=f"{KEPT} kept connections, {FRESH} clients with a new one each"),
-            Figure("failed requests", verdicts.failed, promise=0, note="or answered later than 1 s"),
+            Figure(
+                "requests",
+                len(records),
+                note=f"{KEPT} kept connections, {FRESH} clients with a new one each",
+            ),
+            Figure(
+                "failed requests", verdicts.failed, promise=0, note="or answered later than 1 s"
+            ),
             Figure(
                 "followed old weights",
                 following.astray,
