@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.core.compile import UNRESOLVED, condition
+from gateway.core.differences import changed, gone
 from gateway.core.model import Health, Instance, InstanceId, ServiceId
 from gateway.core.observed import Observed, is_ip
 from gateway.core.snapshot import Condition, Snapshot
@@ -73,16 +74,15 @@ class Observing:
         old = self.observed.instances
         if instances is old:
             return ()
-        changed = [sid for sid, found in instances.items() if old.get(sid) is not found]
-        changed += [sid for sid in old if sid not in instances]
-        before = {i.id for sid in changed for i in old.get(sid, ())}
+        stale = [*changed(old, instances), *gone(old, instances)]
+        before = {i.id for sid in stale for i in old.get(sid, ())}
         for instance in before:
             self._at.pop(instance, None)
-        for sid in changed:
+        for sid in stale:
             self._at.update((i.id, i) for i in instances.get(sid, ()))
         self.observed = replace(self.observed, instances=instances)
         self._forget(before - self._at.keys())
-        return tuple(changed)
+        return tuple(stale)
 
     def forget_unknown(self) -> None:
         """Drop what was recalled of instances that nobody reports any more."""

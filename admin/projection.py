@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from gateway.core.compile import Compiler, Defaults
+from gateway.core.differences import changed
 from gateway.core.model import Health, InstanceId, ServiceId
 from gateway.core.observed import Observed
 from gateway.core.snapshot import Affinity, Snapshot, Timeouts
@@ -66,9 +67,9 @@ class Projection:
         before = self._static.services
         found = self._static.instances(state.services)
         if before is not state.services:
-            changed = {sid for sid, s in state.services.items() if before.get(sid) is not s}
-            changed.update(self._observing.take_instances(found))
-            self._watch(state, changed)
+            stale = set(changed(before, state.services))
+            stale.update(self._observing.take_instances(found))
+            self._watch(state, stale)
 
     def take_reports(self, state: State, reports: list[Report], now: float) -> None:
         """Take in what was reported, and that it is `now` (monotonic)."""

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
+from gateway.core.differences import changed, gone
 from gateway.core.model import RouteId, ServiceId
 from gateway.core.snapshot import (
     Delta,
@@ -38,19 +39,17 @@ class _Table(Generic[K, V]):
 
     def __init__(self, to_wire: Callable[[V], dict[str, Any]]) -> None:
         self._to_wire = to_wire
-        self._parts: dict[K, tuple[V, bytes]] = {}
-        self._last: Mapping[K, V] | None = None
+        self._parts: dict[K, bytes] = {}
+        self._last: Mapping[K, V] = {}
         self._joined = b"[]"
 
     def array(self, values: Mapping[K, V]) -> bytes:
         if values is not self._last:
-            parts = self._parts
-            for key, value in values.items():
-                if (found := parts.get(key)) is None or found[0] is not value:
-                    parts[key] = (value, orjson.dumps(self._to_wire(value)))
-            if len(parts) > len(values):
-                parts = self._parts = {key: parts[key] for key in values}
-            self._joined = b"[%b]" % b",".join([part for _, part in parts.values()])
+            for key in gone(self._last, values):
+                del self._parts[key]
+            for key in changed(self._last, values):
+                self._parts[key] = orjson.dumps(self._to_wire(values[key]))
+            self._joined = b"[%b]" % b",".join(self._parts.values())
             self._last = values
         return self._joined
 

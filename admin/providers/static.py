@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.core.differences import changed, gone
 from gateway.core.model import Instance, Service, ServiceId
 from gateway.core.observed import instances_by_hand
 
@@ -30,11 +31,12 @@ class StaticProvider:
         old = self._services
         if services is old:
             return self._instances
-        changed = {sid: s for sid, s in services.items() if old.get(sid) is not s}
-        gone = old.keys() - services.keys()
         self._services = services
-        found = {sid: i for sid, i in self._instances.items() if sid not in gone}
-        for sid, service in changed.items():
+        found = dict(self._instances)
+        for sid in gone(old, services):
+            found.pop(sid, None)
+        for sid in changed(old, services):
+            service = services[sid]
             before = old.get(sid)
             if before is not None and before.endpoints == service.endpoints:
                 continue

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from .differences import changed, gone
 from .model import (
     Health,
     Instance,
@@ -150,15 +151,15 @@ class Compiler:
     ) -> Snapshot:
         """The snapshot of these inputs; equal parts are the same objects as in the last one."""
         old = self._state
-        changed = _changed(old.services, state.services)
+        stale = _changed(old.services, state.services)
         stale_routes = set(_changed(old.routes, state.routes))
-        for sid in changed:
+        for sid in stale:
             self._ports.pop(sid, None)
             for service in (old.services.get(sid), state.services.get(sid)):
                 stale_routes.update(c.route for c in (service.claims if service else ()))
         if defaults != self._defaults:
             stale_routes.update(state.routes)
-        stale_services = changed | self._seen_changes(state, observed)
+        stale_services = stale | self._seen_changes(state, observed)
 
         routes, services = dict(self._routes), dict(self._services)
 
@@ -214,9 +215,7 @@ class Compiler:
 
 def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> set[K]:
     """Keys whose values are not the same object; those of one side only included."""
-    if old is new:
-        return set()
-    return {k for k, v in new.items() if old.get(k) is not v} | (old.keys() - new.keys())
+    return {*changed(old, new), *gone(old, new)}
 
 
 def _put(into: dict[K, V], key: K, value: V) -> None:

@@ -12,11 +12,12 @@ is ignored by the reader (`FORMAT`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from .differences import changed, gone
 from .model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, ServiceId
 
 K = TypeVar("K")
@@ -157,26 +158,16 @@ def diff(old: Snapshot, new: Snapshot) -> Delta:
         generation=new.generation,
         revision=new.revision,
         created=new.created,
-        routes=tuple(_changed(old.routes, new.routes)),
-        removed_routes=tuple(_gone(old.routes, new.routes)),
-        services=tuple(_changed(old.services, new.services)),
-        removed_services=tuple(_gone(old.services, new.services)),
+        routes=_new_values(old.routes, new.routes),
+        removed_routes=tuple(gone(old.routes, new.routes)),
+        services=_new_values(old.services, new.services),
+        removed_services=tuple(gone(old.services, new.services)),
         keys=None if old.keys == new.keys else new.keys,
     )
 
 
-def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[V]:
-    if old is not new:
-        for key, value in new.items():
-            if (before := old.get(key)) is not value and before != value:
-                yield value
-
-
-def _gone(old: Mapping[K, V], new: Mapping[K, V]) -> Iterator[K]:
-    if old is not new:
-        for key in old:
-            if key not in new:
-                yield key
+def _new_values(old: Mapping[K, V], new: Mapping[K, V]) -> tuple[V, ...]:
+    return tuple(v for k in changed(old, new) if (v := new[k]) != old.get(k))
 
 
 def patch(old: Snapshot, delta: Delta) -> Snapshot:

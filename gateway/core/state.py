@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from .differences import changed, gone
 from .model import AffinityKey, InstanceId, Route, RouteId, Service, ServiceId, Token
 
 K = TypeVar("K")
@@ -59,19 +60,15 @@ class Changes:
 def changes(old: State, new: State) -> Changes:
     """What has to be written to get from `old` to `new`."""
     return Changes(
-        services=_changed(old.services, new.services),
-        routes=_changed(old.routes, new.routes),
+        services=_written(old.services, new.services),
+        routes=_written(old.routes, new.routes),
         drained=None if old.drained == new.drained else new.drained,
         keys=None if old.keys == new.keys else new.keys,
-        tokens=_changed(old.tokens, new.tokens),
+        tokens=_written(old.tokens, new.tokens),
     )
 
 
-def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> dict[K, V | None]:
-    if old is new:
-        return {}
-    found: dict[K, V | None] = {
-        k: v for k, v in new.items() if (o := old.get(k)) is not v and o != v
-    }
-    found.update((k, None) for k in old if k not in new)
+def _written(old: Mapping[K, V], new: Mapping[K, V]) -> dict[K, V | None]:
+    found: dict[K, V | None] = {k: v for k in changed(old, new) if (v := new[k]) != old.get(k)}
+    found.update(dict.fromkeys(gone(old, new)))
     return found
