@@ -21,7 +21,7 @@ from gateway.core.commands import (
 )
 from gateway.core.errors import Refused
 from gateway.core.model import Role, route_id
-from gateway.core.names import weights_by_name
+from gateway.core.names import matching, weights_by_name
 from gateway.core.state import State
 
 DETAIL_MAX = 2000
@@ -77,8 +77,8 @@ def action_of(command: Command) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(command).__name__).lower()
 
 
-def target_of(command: Command) -> str:
-    """What a command is about."""
+def target_of(command: Command, state: State) -> str:
+    """What a command is about; services by full id where the name is clear."""
     match command:
         case SetWeights() | DeleteRoute():
             return command.route
@@ -97,7 +97,8 @@ def target_of(command: Command) -> str:
         case FinishRemoval():
             return command.service
         case _:
-            return command.service
+            found = matching(command.service, state.services)
+            return found[0] if len(found) == 1 else command.service
 
 
 def done(
@@ -113,7 +114,7 @@ def done(
         time=time,
         actor=actor.name,
         action=action_of(command),
-        target=target_of(command),
+        target=target_of(command, before),
         result=AuditResult.DONE,
         detail=_difference(command, before, after)[:DETAIL_MAX],
         reason=reason,

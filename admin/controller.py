@@ -318,7 +318,11 @@ class Controller:
             before, decided = await self._decide_and_store(ask)
         except Refused as refusal:
             await self.refuse(
-                ask.actor, action_of(ask.command), target_of(ask.command), refusal, ask.reason
+                ask.actor,
+                action_of(ask.command),
+                target_of(ask.command, self.state),
+                refusal,
+                ask.reason,
             )
             error: Exception = refusal
         except Exception as broken:

@@ -46,7 +46,7 @@ class _Table(Generic[K, V]):
     def array(self, values: Mapping[K, V]) -> bytes:
         if values is not self._last:
             for key in gone(self._last, values):
-                del self._parts[key]
+                self._parts.pop(key, None)
             for key in changed(self._last, values):
                 self._parts[key] = orjson.dumps(self._to_wire(values[key]))
             self._joined = b"[%b]" % b",".join(self._parts.values())

@@ -557,7 +557,10 @@ def test_a_removed_service_is_gone_when_its_work_has_ended(tmp_path: Path) -> No
                 work[V1] = 0
                 await until_gone(s, V1)
                 assert not s.controller.state.routes
-                assert (await s.actions())[0] == ("gateway", "finish_removal", "-/v1", "done")
+                assert (await s.actions())[:2] == [
+                    ("gateway", "finish_removal", "-/v1", "done"),
+                    ("uid:7", "remove_service", "-/v1", "done"),
+                ]
                 assert V1 not in s.checks.watched
 
     run(go())
