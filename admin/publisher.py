@@ -93,8 +93,17 @@ class Publisher:
     `session` names this control process's life: workers never mix snapshots of two.
     """
 
-    def __init__(self, session: str, path: Path, clock: Clock, eject: ReportEjection) -> None:
+    def __init__(
+        self,
+        session: str,
+        path: Path,
+        clock: Clock,
+        eject: ReportEjection,
+        *,
+        apply_timeout_s: float = APPLY_TIMEOUT_S,
+    ) -> None:
         self._session_name = session
+        self._apply_timeout_s = apply_timeout_s
         self._path = path
         self._clock = clock
         self._eject = eject
@@ -130,10 +139,13 @@ class Publisher:
         of = len(self._expected())
         return Applied(of - len(missing), of, tuple(map(str, missing)))
 
-    async def wait_applied(self, generation: int, timeout_s: float = APPLY_TIMEOUT_S) -> Applied:
-        """Wait until a generation is in the file and with every worker that takes requests."""
+    async def wait_applied(self, generation: int) -> Applied:
+        """Wait until a generation is in the file and with every worker that takes requests.
+
+        After the apply timeout the workers that have not confirmed it are late.
+        """
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._apply_timeout_s):
                 while self.applied(generation).late or not self._is_filed(generation):
                     await self._wait_change()
         return self.applied(generation)
