@@ -21,18 +21,22 @@ from tests.support.control import FakeWorker, a_snapshot, roster, run, soon
 class Scene:
     """A publisher with its file task, and what workers reported."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, apply_timeout_s: float) -> None:
         self.clock = FakeClock()
         self.path = folder / "snapshot.json"
         self.ejections: list[tuple[str, float, str]] = []
         self.publisher = Publisher(
-            "s1", self.path, self.clock, lambda *report: self.ejections.append(report)
+            "s1",
+            self.path,
+            self.clock,
+            lambda *report: self.ejections.append(report),
+            apply_timeout_s=apply_timeout_s,
         )
 
 
 @asynccontextmanager
-async def scene(folder: Path) -> AsyncIterator[Scene]:
-    made = Scene(folder)
+async def scene(folder: Path, apply_timeout_s: float = 5.0) -> AsyncIterator[Scene]:
+    made = Scene(folder, apply_timeout_s)
     file_task = asyncio.create_task(made.publisher.keep_file())
     try:
         yield made
@@ -77,14 +81,14 @@ def test_applied_means_every_serving_worker_and_the_file(tmp_path: Path) -> None
 
 def test_late_workers_are_named(tmp_path: Path) -> None:
     async def go() -> None:
-        async with scene(tmp_path) as s:
+        async with scene(tmp_path, apply_timeout_s=0.1) as s:
             good = await FakeWorker(0, 100).connect(s.publisher)
             hung = FakeWorker(1, 101)
             hung.may_apply.clear()
             await hung.connect(s.publisher)
             roster(s.publisher, w0="serving", w1="serving", w2="serving")
             s.publisher.publish(a_snapshot(3, v1=1))
-            late = await s.publisher.wait_applied(3, timeout_s=0.05)
+            late = await s.publisher.wait_applied(3)
             assert late == Applied(1, 3, ("worker 1 (pid 101)", "worker 2 (pid 102)"))
             waiting = asyncio.create_task(s.publisher.wait_applied(3))
             roster(s.publisher, w0="serving", w1="serving", w2="dead")
@@ -117,14 +121,14 @@ def test_a_worker_that_dies_while_waited_for_is_waited_for_no_longer(tmp_path: P
 
 def test_a_starting_worker_that_is_connected_is_waited_for(tmp_path: Path) -> None:
     async def go() -> None:
-        async with scene(tmp_path) as s:
+        async with scene(tmp_path, apply_timeout_s=0.1) as s:
             s.publisher.publish(a_snapshot(3, v1=1))
             starting = await FakeWorker(0, 100).connect(s.publisher)
             await starting.wait_for(3)
             roster(s.publisher, w0="starting", w1="starting", w2="draining")
             starting.may_apply.clear()
             s.publisher.publish(a_snapshot(4, v1=2))
-            assert (await s.publisher.wait_applied(4, 0.05)).late == ("worker 0 (pid 100)",)
+            assert (await s.publisher.wait_applied(4)).late == ("worker 0 (pid 100)",)
             starting.may_apply.set()
             assert await s.publisher.wait_applied(4) == Applied(1, 1)
             await starting.close()
@@ -170,7 +174,7 @@ def test_a_worker_that_reconnects_gets_the_whole_again(tmp_path: Path) -> None:
 
 def test_a_confirmation_of_another_session_counts_for_nothing(tmp_path: Path) -> None:
     async def go() -> None:
-        async with scene(tmp_path) as s:
+        async with scene(tmp_path, apply_timeout_s=0.1) as s:
             s.publisher.publish(a_snapshot(1, v1=1))
             worker = FakeWorker(0, 100)
             worker.may_apply.clear()
@@ -178,7 +182,7 @@ def test_a_confirmation_of_another_session_counts_for_nothing(tmp_path: Path) ->
             assert worker.link is not None
             worker.link.send(messages.applied(1, "another"))
             worker.link.send(messages.applied(2, "s1"))
-            assert (await s.publisher.wait_applied(1, 0.05)).late == ("worker 0 (pid 100)",)
+            assert (await s.publisher.wait_applied(1)).late == ("worker 0 (pid 100)",)
             worker.may_apply.set()
             assert await s.publisher.wait_applied(1) == Applied(1, 1)
             await worker.close()
