@@ -2,7 +2,8 @@
 
 `/health` answers 200 or, while not `healthy`, 503; `/slow?s=N` answers after N
 seconds; `/bytes/N` answers with N bytes; every other path with the name. Bodies
-of requests are read and their length stands in `X-Received`.
+of requests are read and their length (chunked ones: with what frames them) stands in `X-Received`. A WebSocket upgrade
+is accepted; what comes then is sent back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import uvloop
 
 T = TypeVar("T")
 
+LAST_CHUNK = b"\r\n0\r\n\r\n"
+"""Bodies sent in chunks must not hold these bytes: chunks are only skipped here."""
 _BLOCK = b"x" * 65536
 _HIGH_WATER = 256 * 1024
 
@@ -67,6 +70,7 @@ class _Connection(asyncio.Protocol):
         """What is missing of a body; None: a head is awaited, -1: chunks until the last one."""
         self._received = 0
         self._path = ""
+        self._is_echo = False
         self._task: asyncio.Task[None] | None = None
         self._may_write = asyncio.Event()
         self._may_write.set()
@@ -92,6 +96,9 @@ class _Connection(asyncio.Protocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_echo:
+            self.transport.write(data)
+            return
         if self._left is not None and self._left > 0 and not self._data:
             data = self._take_body(data)
         self._data += data
@@ -113,10 +120,14 @@ class _Connection(asyncio.Protocol):
                 self._head(self._data[:end].decode("latin-1"))
                 self._data = self._data[end + 4 :]
             if self._left == -1:
-                if b"0\r\n\r\n" not in self._data:
+                end = self._data.find(LAST_CHUNK)
+                if end < 0:  # what may be the beginning of the last chunk stays
+                    passed = max(0, len(self._data) - len(LAST_CHUNK) + 1)
+                    self._received += passed
+                    self._data = self._data[passed:]
                     return
-                self._received = self._data.index(b"0\r\n\r\n")
-                self._data = self._data[self._received + 5 :]
+                self._received += end
+                self._data = self._data[end + len(LAST_CHUNK) :]
                 self._left = 0
             elif self._left:
                 self._data = self._take_body(self._data)
@@ -131,6 +142,7 @@ class _Connection(asyncio.Protocol):
         length = re.search(r"(?im)^content-length: *(\d+)", head)
         chunked = re.search(r"(?im)^transfer-encoding: *chunked", head)
         self._left = -1 if chunked else int(length[1]) if length else 0
+        self._is_echo = bool(re.search(r"(?im)^upgrade: *websocket", head))
 
     def _answer(self) -> None:
         origin, path = self.origin, self._path
@@ -141,6 +153,11 @@ class _Connection(asyncio.Protocol):
             self._write(b"", status)
             return
         origin.requests.append((now, path))
+        if self._is_echo:
+            self.transport.write(
+                b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+            )
+            return
         slow = re.match(r"/slow\?s=([\d.]+)", path)
         size = re.match(r"/bytes/(\d+)", path)
         if slow:
