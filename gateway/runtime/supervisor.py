@@ -4,7 +4,7 @@ One thread, one selector, no asyncio: everything that can kill a process lives
 in the children, and everything here is short. Signals only enqueue. It knows
 nothing of requests, routes or the store.
 
-    pass: wait -> hear -> reap -> notice silence -> go a step down -> fill posts -> tell
+    pass: wait -> signals -> hear -> reap -> notice silence -> go a step down -> fill posts -> tell
 
 Invariants:
 * after the gateway was up once, nothing but TERM or INT ends it;
@@ -139,8 +139,8 @@ class Supervisor:
         self._exit: tuple[int, str | None] = (EXIT_STOPPED, None)
         self._told_rows: list[Json] | None = None
         self._told_covers: dict[int, frozenset[int]] = {}
-        header = snapshot_file.read_header(settings.snapshot_file)
-        self._generation = header.generation if header is not None else 0
+        self._generation = 0
+        """The highest one that any worker said it serves."""
 
     def run(self) -> tuple[int, str | None]:
         """Until the end: the exit code, and why when it is a failure."""
@@ -164,12 +164,13 @@ class Supervisor:
         if late_s > _LATE_S:
             log.warning("this process was held up for %.1f s", late_s)
             self._crew.forgive(late_s)
+        # Before messages: when everybody was signalled, ours says what is meant.
+        for number in self._signals.read():
+            self._on_signal(number)
         for key, mask in events:
             if isinstance(key.data, Post):
                 for post, message in self._crew.handle(key.data, mask):
                     self._on_message(post, message)
-        for number in self._signals.read():
-            self._on_signal(number)
         for death in self._crew.reap():
             self._on_death(death)
         now_s = time.monotonic()
@@ -193,7 +194,7 @@ class Supervisor:
                 if post.state is WorkerState.STARTING:
                     post.state = WorkerState.SERVING
                     log.info("%s is ready", post.name)
-                    self._look_up()
+                    self._check_up()
             case T.LEAVING if not self._is_stopping:
                 log.info("%s was told to leave", post.name)
                 self._drain(post, 0.0, self._settings.timeouts.drain)
@@ -202,7 +203,7 @@ class Supervisor:
             case T.FATAL if post.child is not None:
                 post.child.fatal = str(message["message"])
 
-    def _look_up(self) -> None:
+    def _check_up(self) -> None:
         """Is the gateway up now?"""
         is_serving = any(p.state is WorkerState.SERVING for p in self._workers)
         if self._phase is Phase.STARTING and is_serving:
@@ -353,6 +354,9 @@ class Supervisor:
 
     def _boot_for(self, post: Post) -> MakeBoot:
         if post.slot is None:
-            return self._resources.control_boot(floor=self._generation)
+            # A beat is up to 0.25 s old; what was published meanwhile is in the file.
+            header = snapshot_file.read_header(self._settings.snapshot_file)
+            filed = header.generation if header is not None else 0
+            return self._resources.control_boot(floor=max(self._generation, filed))
         is_control_up = self._control.state is WorkerState.SERVING
         return self._resources.worker_boot(post.slot, is_control_up)

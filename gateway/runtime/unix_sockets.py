@@ -72,12 +72,7 @@ def open_unix(
             sock.bind(os.fspath(path))
         finally:
             os.umask(old_mask)
-        if gid is not None:
-            os.chown(path, -1, gid)
-        os.chmod(path, mode)
-        sock.setblocking(False)
-        sock.listen(BACKLOG)
-        return UnixListener(sock, path, path.stat().st_ino)
+        listener = UnixListener(sock, path, path.stat().st_ino)
     except OSError as error:
         sock.close()
         raise StartRefused(
@@ -86,6 +81,19 @@ def open_unix(
     except StartRefused:
         sock.close()
         raise
+    try:
+        if gid is not None:
+            os.chown(path, -1, gid)
+        os.chmod(path, mode)
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartRefused(
+            f"{key}: {path} cannot be given group {group} and mode {mode:04o}: {error.strerror}; "
+            "choose a group this user is in"
+        ) from None
+    return listener
 
 
 def _gid(group: str) -> int:

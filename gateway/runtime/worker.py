@@ -149,7 +149,7 @@ class Worker:
             loop.add_signal_handler(number, self._leave)
         self._beat()
         self._spawn(self._obey())
-        self._spawn(self._control.run())
+        self._following = self._spawn(self._control.run())
         self._spawn(self._start())
         await self._is_over.wait()
         await self._supervisor.finish(1.0)
@@ -270,6 +270,7 @@ class Worker:
 
     def _abandon(self) -> None:
         self._phase = Phase.DRAINING
+        self._following.cancel()  # a new gateway's control process must not count on us
         for _, _, sock in self._sockets:
             self._plane.unlisten(sock)
             sock.close()
