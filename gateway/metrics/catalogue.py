@@ -67,7 +67,7 @@ KEYS: Mapping[Scope, tuple[str, ...]] = {
     Scope.INSTANCE: ("service", "instance"),
     Scope.WORKER: (),
 }
-"""The parts of a record's key, by their label names."""
+"""The parts of a record's key, by their label names; `service` is its full id here."""
 
 DURATION_BUCKETS_S = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05),
@@ -81,7 +81,8 @@ STICKY_RESULTS = ("new", "hit", "moved")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `labels` in the order they are shown.
+    """One metric. `labels` in the order they are shown; `service` is the short name there,
+    so its application stands beside it.
 
     `variants` are the fixed values of the last label: such a metric has one
     cell for each of them in the same record.
@@ -157,28 +158,28 @@ METRICS: tuple[Metric, ...] = (
         "gateway_in_flight_requests",
         Kind.GAUGE,
         Scope.TRAFFIC,
-        ("service",),
+        ("application", "service"),
         "Requests a service is working on now.",
     ),
     _worker(
         "gateway_websockets_open",
         Kind.GAUGE,
         Scope.TRAFFIC,
-        ("service",),
+        ("application", "service"),
         "Tunnels (WebSockets) open to a service now.",
     ),
     _worker(
         "gateway_spilled_requests_total",
         Kind.COUNTER,
         Scope.TRAFFIC,
-        ("route", "service"),
+        ("route", "application", "service"),
         "Requests a service took because the one they were meant for had no usable instance.",
     ),
     _worker(
         "gateway_sticky_requests_total",
         Kind.COUNTER,
         Scope.TRAFFIC,
-        ("route", "service", "result"),
+        ("route", "application", "service", "result"),
         "Requests under session affinity: `new` got a pin, `hit` followed theirs, `moved` "
         "could not follow it and got another.",
         variants=STICKY_RESULTS,
@@ -187,7 +188,7 @@ METRICS: tuple[Metric, ...] = (
         "gateway_upstream_connect_seconds",
         Kind.HISTOGRAM,
         Scope.SERVICE,
-        ("service",),
+        ("application", "service"),
         "Time it took to open a connection to an instance.",
         buckets=CONNECT_BUCKETS_S,
     ),
@@ -195,14 +196,14 @@ METRICS: tuple[Metric, ...] = (
         "gateway_retries_total",
         Kind.COUNTER,
         Scope.SERVICE,
-        ("service",),
+        ("application", "service"),
         "Further tries of requests whose first try failed.",
     ),
     _worker(
         "gateway_upstream_errors_total",
         Kind.COUNTER,
         Scope.UPSTREAM_ERROR,
-        ("service", "reason"),
+        ("application", "service", "reason"),
         "Failures of a service by Envoy's response flags: UH no healthy instance, "
         "UF connection failed, UT timeout, UC connection broke, UPE invalid answer, UO overload.",
     ),
@@ -223,7 +224,7 @@ METRICS: tuple[Metric, ...] = (
     _control(
         "gateway_route_weight",
         Kind.GAUGE,
-        ("route", "service"),
+        ("route", "application", "service"),
         "Desired weight of a service on a route.",
     ),
     _control(
@@ -235,7 +236,7 @@ METRICS: tuple[Metric, ...] = (
     _control(
         "gateway_instances",
         Kind.GAUGE,
-        ("service", "state"),
+        ("application", "service", "state"),
         "Instances of a service by state: up, draining, ejected, down.",
     ),
     _control(

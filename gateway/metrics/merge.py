@@ -8,7 +8,8 @@ Invariants: a live series never goes down, whatever dies, starts or is retired:
 growth is added, a record that vanishes takes nothing away, and a total is only
 forgotten once no worker has a record of it and it is not live. Series of
 services and routes that are not live are not shown. Gauges count for workers
-that are alive.
+that are alive. Keys hold the full id of a service; only the page has it as two
+labels, its application and its short name.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector as BaseCollector
+
+from gateway.core.model import ServiceId, split_service_id
 
 from .catalogue import KEYS, LAYOUTS, METRICS, Kind, Metric, Scope, Source
 from .reader import Change, RegionReader
@@ -53,11 +56,11 @@ class ControlFacts:
     """What the control process knows at the time of a scrape. Times in seconds."""
 
     live: Live
-    weights: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    weights: Mapping[tuple[str, ServiceId], int] = field(default_factory=dict)
     """By route and service."""
     invalid_routes: Iterable[tuple[str, str]] = ()
     """Route and reason (a word, such as `no_weight`)."""
-    instances: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    instances: Mapping[tuple[ServiceId, str], int] = field(default_factory=dict)
     """By service and state (`up`, `draining`, `ejected`, `down`)."""
     generation: int = 0
     snapshot_age_s: float = 0.0
@@ -204,9 +207,15 @@ def _known(
     facts: ControlFacts, unrecorded: int
 ) -> Mapping[str, Iterable[tuple[tuple[str, ...], float]]]:
     return {
-        "gateway_route_weight": facts.weights.items(),
+        "gateway_route_weight": [
+            ((route, *split_service_id(service)), weight)
+            for (route, service), weight in facts.weights.items()
+        ],
         "gateway_route_invalid": [(labels, 1) for labels in facts.invalid_routes],
-        "gateway_instances": facts.instances.items(),
+        "gateway_instances": [
+            ((*split_service_id(service), state), count)
+            for (service, state), count in facts.instances.items()
+        ],
         "gateway_config_generation": [((), facts.generation)],
         "gateway_snapshot_age_seconds": [((), facts.snapshot_age_s)],
         "gateway_control_up": [((), int(facts.is_up))],
@@ -247,12 +256,19 @@ def _merged_family(metric: Metric, scope: Scope, totals: Totals) -> Family:
 def _project(metric: Metric, scope: Scope, totals: Totals) -> Totals:
     """The cells of a metric, by those labels of its scope that it shows."""
     names = KEYS[scope]
+    full_id = names.index("service") if "service" in names else None
+    if full_id is not None:
+        names = (*names, "application", "service")
+    # The last of a name: a service's id has its two parts behind the key.
+    place_of = {name: place for place, name in enumerate(names)}
     shown = metric.labels[:-1] if metric.variants else metric.labels
-    places = [names.index(label) for label in shown]
+    places = [place_of[label] for label in shown]
     begin = LAYOUTS[scope].start[metric.name]
     end = begin + metric.cells
     sums: Totals = {}
     for values, cells in totals.items():
+        if full_id is not None:
+            values = (*values, *split_service_id(ServiceId(values[full_id])))
         labels = tuple(values[place] for place in places)
         mine = cells[begin:end]
         known = sums.get(labels)

@@ -113,7 +113,7 @@ def test_draining_tells_of_open_websockets_and_leaves_them_open(
         path = f"instances/{instance_path(name, origin.port)}/drain"
         answer = gateway.api.ok("POST", f"{path}?wait=1")
         assert (answer["drained"], answer["websockets"]) == (False, 1)
-        assert gateway.metric("gateway_websockets_open", service=f"-/{name}") == 1
+        assert gateway.metric("gateway_websockets_open", service=name) == 1
         client.sendall(b"still there")
         assert client.recv(100) == b"still there"
         assert gateway.get("public", host=host) == 503
@@ -139,7 +139,7 @@ def test_removing_a_service_lets_its_requests_end(
     assert (slow.answer().status, slow.answer().text) == (200, old.name)
     assert gateway.api.weights(host) == {new.name: 1}
     assert gateway.api("GET", f"services/{old.name}").status == 404
-    assert f'service="-/{old.name}"' not in gateway.api("GET", "/metrics").text
+    assert f'service="{old.name}"' not in gateway.api("GET", "/metrics").text
 
 
 def test_a_removal_that_takes_long_is_told_and_survives_a_restart_of_control(
@@ -177,7 +177,7 @@ def test_an_unhealthy_instance_gets_nothing_until_it_is_well_again(
     before = bad.hits
     assert services(gateway, host, 20) == {name}
     assert bad.hits == before
-    assert gateway.metric("gateway_instances", service=f"-/{name}", state="down") == 1
+    assert gateway.metric("gateway_instances", service=name, state="down") == 1
 
     gateway.kill_control()  # what is known of its health outlives the process
     assert services(gateway, host, 20) == {name}

@@ -75,7 +75,7 @@ def test_a_browser_stays_on_the_old_version_while_new_ones_see_the_new_one(
     gateway.start()
     assert visits(old) == ({"v1"}, home)
     assert newcomers(gateway) == visits(new)[0] == {"v2"}
-    assert gateway.metric("gateway_sticky_requests_total", result="hit", service="-/v1") > 0
+    assert gateway.metric("gateway_sticky_requests_total", result="hit", service="v1") > 0
 
 
 def test_a_pin_moves_within_its_version_while_its_instance_drains(gateway: Gateway) -> None:

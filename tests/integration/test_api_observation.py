@@ -206,8 +206,11 @@ def test_counters_of_workers_reach_the_pages(tmp_path: Path) -> None:
 
             page, kind = await figures.page("text/plain")
             assert kind.startswith("text/plain")
-            assert b'gateway_route_weight{route="shop.example",service="-/v1"} 100.0' in page
-            assert b'gateway_instances{service="-/v2",state="up"} 1.0' in page
+            weight = (
+                b'gateway_route_weight{application="-",route="shop.example",service="v1"} 100.0'
+            )
+            assert weight in page
+            assert b'gateway_instances{application="-",service="v2",state="up"} 1.0' in page
             assert b'gateway_route_invalid{reason="no_service",route="dead.example"}' in page or (
                 b'gateway_route_invalid{route="dead.example",reason="no_service"} 1.0' in page
             )

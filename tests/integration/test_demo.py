@@ -177,7 +177,8 @@ def test_the_tour_works_line_by_line(demo: Demo) -> None:
     assert re.search(r"^service +-/page-v1$", selected, re.M)
 
     (metrics,) = demo.stop(7)
-    assert 'service="-/page-v1"' in metrics
+    assert 'application="-"' in metrics
+    assert 'service="page-v1"' in metrics
 
 
 @pytest.mark.parametrize("entrypoint", [0, 1, 2])

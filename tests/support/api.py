@@ -33,7 +33,7 @@ from admin.audit import GATEWAY, AuditEntry
 from admin.clock import SystemClock
 from admin.controller import Controller
 from admin.health import Target
-from admin.publisher import Applied, Publisher
+from admin.publisher import Publisher
 from admin.store.base import StoreUnavailable
 from admin.store.memory import MemoryStore
 from gateway.core.commands import AddToken, FinishRemoval
@@ -68,13 +68,6 @@ class Checks:
             verdict = Health.UNHEALTHY if target.instance in self.failing else Health.HEALTHY
             assert self.controller is not None
             self.controller.report_health(target.instance, verdict, target.host)
-
-
-class ImpatientPublisher(Publisher):
-    """Calls a worker late after a moment."""
-
-    async def wait_applied(self, generation: int, timeout_s: float = 0.3) -> Applied:
-        return await super().wait_applied(generation, timeout_s)
 
 
 class BreakableStore(MemoryStore):
@@ -330,8 +323,12 @@ async def serving(
     folder = tmp_path
     settings = Settings(admin=AdminSettings(listen=listen, auth=auth))
     clock, checks, store = Clock(), Checks(), BreakableStore()
-    publisher = ImpatientPublisher(
-        SESSION, folder / "snapshot.json", SystemClock(), lambda *ejection: None
+    publisher = Publisher(
+        SESSION,
+        folder / "snapshot.json",
+        SystemClock(),
+        lambda *ejection: None,
+        apply_timeout_s=0.3,
     )
     controller = checks.controller = Controller(store, publisher, settings, SystemClock(), checks)
     figures = SetFigures()

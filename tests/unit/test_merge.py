@@ -17,13 +17,16 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gateway.core.model import ServiceId
 from gateway.metrics.catalogue import METRICS, Kind, Scope
 from gateway.metrics.merge import Collector, ControlFacts, Live, Merger
 from gateway.metrics.shared import PAGE, BadRegion, create_region
 from gateway.metrics.worker import WorkerMetrics
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
-SERVICES = ("app/a-v1", "app/a-v2")
+SERVICES = (ServiceId("app/a-v1"), ServiceId("app/a-v2"))
+SHOWN = {"application": "app", "service": "a-v1"}
+"""How the first of them stands on the page."""
 ROUTES = ("r", "s")
 
 
@@ -97,7 +100,7 @@ def test_values_are_sums_over_all_workers_the_dead_ones_included() -> None:
         g.request(0)
         g.request(1)
         g.slots.remove(1)
-        labels = {"route": "r", "application": "app", "service": SERVICES[0], "version": "v1"}
+        labels = SHOWN | {"route": "r", "version": "v1"}
         assert g.value("gateway_requests_total", **labels, method="GET", code="200") == 2
         assert g.value("gateway_request_duration_seconds_count", **labels) == 2
         assert g.value("gateway_request_duration_seconds_sum", **labels) == 0.02
@@ -106,13 +109,12 @@ def test_values_are_sums_over_all_workers_the_dead_ones_included() -> None:
         assert g.value("gateway_request_duration_seconds_bucket", **labels, le="+Inf") == 2
         assert g.value("gateway_request_bytes_total", **labels) == 200
         assert g.value("gateway_response_bytes_total", **labels) == 2000
-        service = {"service": SERVICES[0]}
-        assert g.value("gateway_upstream_connect_seconds_count", **service) == 2
-        assert g.value("gateway_retries_total", **service) == 2
-        assert g.value("gateway_upstream_errors_total", **service, reason="UF") == 2
-        assert g.value("gateway_spilled_requests_total", **service, route="r") == 2
-        assert g.value("gateway_sticky_requests_total", **service, route="r", result="hit") == 2
-        assert g.value("gateway_sticky_requests_total", **service, route="r", result="new") == 0
+        assert g.value("gateway_upstream_connect_seconds_count", **SHOWN) == 2
+        assert g.value("gateway_retries_total", **SHOWN) == 2
+        assert g.value("gateway_upstream_errors_total", **SHOWN, reason="UF") == 2
+        assert g.value("gateway_spilled_requests_total", **SHOWN, route="r") == 2
+        assert g.value("gateway_sticky_requests_total", **SHOWN, route="r", result="hit") == 2
+        assert g.value("gateway_sticky_requests_total", **SHOWN, route="r", result="new") == 0
 
 
 def test_gauges_are_summed_over_routes_and_live_workers_only() -> None:
@@ -121,13 +123,13 @@ def test_gauges_are_summed_over_routes_and_live_workers_only() -> None:
             worker.entrypoint("public").add(5)
             for route in ROUTES:
                 worker.series(route, "app", SERVICES[0], "v1").in_flight.add(1)
-        assert g.value("gateway_in_flight_requests", service=SERVICES[0]) == 4
+        assert g.value("gateway_in_flight_requests", **SHOWN) == 4
         assert g.value("gateway_open_connections", entrypoint="public") == 10
         g.slots.remove(1)
-        assert g.value("gateway_in_flight_requests", service=SERVICES[0]) == 2
+        assert g.value("gateway_in_flight_requests", **SHOWN) == 2
         assert g.value("gateway_open_connections", entrypoint="public") == 5
         g.restart(1)
-        assert g.value("gateway_in_flight_requests", service=SERVICES[0]) == 2
+        assert g.value("gateway_in_flight_requests", **SHOWN) == 2
         assert g.merger.gauge(Scope.ENTRYPOINT, "gateway_open_connections", frozenset({0, 1})) == {
             ("public",): 5
         }
@@ -161,8 +163,8 @@ def test_the_series_of_a_removed_service_or_route_disappear() -> None:
                 g.request(0, service, route)
         g.services.remove(SERVICES[0])
         shown = [dict(labels) for _, labels in g.page()]
-        assert not [labels for labels in shown if labels.get("service") == SERVICES[0]]
-        assert [labels for labels in shown if labels.get("service") == SERVICES[1]]
+        assert not [labels for labels in shown if labels.get("service") == "a-v1"]
+        assert [labels for labels in shown if labels.get("service") == "a-v2"]
         g.routes.remove("s")
         shown = [dict(labels) for _, labels in g.page()]
         assert not [labels for labels in shown if labels.get("route") == "s"]
@@ -207,7 +209,7 @@ def test_a_record_made_again_within_one_look_counts_on() -> None:
         g.request(0)
         g.workers[0].series("r", "app", SERVICES[0], "v1").in_flight.add(1)
         assert g.total("gateway_requests_total") == 2
-        assert g.value("gateway_in_flight_requests", service=SERVICES[0]) == 1
+        assert g.value("gateway_in_flight_requests", **SHOWN) == 1
 
 
 def test_a_series_that_was_hidden_goes_on_from_where_it_was() -> None:
@@ -299,7 +301,8 @@ def test_a_live_series_never_goes_down_whatever_happens(steps: list[Step]) -> No
             }
             for series, value in before.items():
                 # Absent only if its service is: then it may begin anew.
-                if dict(series[1]).get("service", "") in g.services:
+                labels = dict(series[1])
+                if f"{labels.get('application')}/{labels.get('service')}" in g.services:
                     assert now[series] >= value
             before = now
 
@@ -338,17 +341,43 @@ def busy_facts(live: Live) -> ControlFacts:
 def test_the_page_shows_what_control_knows() -> None:
     with gateway() as g:
         g.facts = busy_facts
-        assert g.value("gateway_route_weight", route="r", service=SERVICES[0]) == 100
-        assert g.value("gateway_route_weight", route="r", service=SERVICES[1]) == 0
+        assert g.value("gateway_route_weight", **SHOWN, route="r") == 100
+        other = SHOWN | {"service": "a-v2"}
+        assert g.value("gateway_route_weight", **other, route="r") == 0
         assert g.value("gateway_route_invalid", route="s", reason="no_weight") == 1
-        assert g.value("gateway_instances", service=SERVICES[0], state="up") == 2
-        assert g.value("gateway_instances", service=SERVICES[0], state="down") == 0
+        assert g.value("gateway_instances", **SHOWN, state="up") == 2
+        assert g.value("gateway_instances", **SHOWN, state="down") == 0
         assert g.value("gateway_config_generation") == 17
         assert g.value("gateway_snapshot_age_seconds") == 1.5
         assert g.value("gateway_control_up") == 0
         assert g.value("gateway_apply_lag_seconds") == 0.25
         assert g.value("gateway_worker_restarts_total") == 3
         assert g.value("gateway_unrecorded_series") == 0
+
+
+def test_one_service_has_the_same_labels_on_every_metric_that_names_it() -> None:
+    with gateway() as g:
+        g.facts = busy_facts
+        g.request(0, SERVICES[0])
+        g.request(0, SERVICES[1])
+        named = {m.name for m in METRICS if "service" in m.labels}
+        seen: dict[str, set[tuple[str, str]]] = {name: set() for name in named}
+        for sample, labels in g.page():
+            for name in named:
+                if sample == name or sample.removesuffix("_count") == name:
+                    seen[name].add((dict(labels)["application"], dict(labels)["service"]))
+        both = {("app", "a-v1"), ("app", "a-v2")}
+        assert seen.pop("gateway_instances") == {("app", "a-v1")}
+        assert seen == dict.fromkeys(named - {"gateway_instances"}, both)
+
+
+def test_services_of_one_short_name_are_told_apart_by_their_application() -> None:
+    with gateway(1) as g:
+        g.services |= {"one/web", "two/web"}
+        g.workers[0].series("r", "one", "one/web", "web").retried()
+        g.workers[0].series("r", "two", "two/web", "web")
+        assert g.value("gateway_retries_total", application="one", service="web") == 1
+        assert g.value("gateway_retries_total", application="two", service="web") == 0
 
 
 def test_series_without_room_are_admitted() -> None:

@@ -27,24 +27,24 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 CONTRACT = {
     "gateway_requests_total": "route application service version method code",
     "gateway_request_duration_seconds": "route application service version",
-    "gateway_upstream_connect_seconds": None,
-    "gateway_in_flight_requests": "service",
-    "gateway_upstream_errors_total": "service reason",
-    "gateway_retries_total": None,
-    "gateway_spilled_requests_total": None,
-    "gateway_sticky_requests_total": "route service result",
-    "gateway_route_weight": "route service",
+    "gateway_upstream_connect_seconds": "application service",
+    "gateway_in_flight_requests": "application service",
+    "gateway_upstream_errors_total": "application service reason",
+    "gateway_retries_total": "application service",
+    "gateway_spilled_requests_total": "route application service",
+    "gateway_sticky_requests_total": "route application service result",
+    "gateway_route_weight": "route application service",
     "gateway_route_invalid": "route reason",
-    "gateway_instances": "service state",
+    "gateway_instances": "application service state",
     "gateway_open_connections": "entrypoint",
-    "gateway_websockets_open": "service",
+    "gateway_websockets_open": "application service",
     "gateway_config_generation": None,
     "gateway_snapshot_age_seconds": None,
     "gateway_control_up": None,
     "gateway_apply_lag_seconds": None,
     "gateway_worker_restarts_total": None,
-    "gateway_request_bytes_total": None,
-    "gateway_response_bytes_total": None,
+    "gateway_request_bytes_total": "route application service version",
+    "gateway_response_bytes_total": "route application service version",
 }
 """Names that dashboards rely on; labels where they are promised."""
 
@@ -96,10 +96,18 @@ def test_labels_come_from_the_record(metric: Metric) -> None:
         assert metric.source is Source.CONTROL
         return
     shown = metric.labels[:-1] if metric.variants else metric.labels
-    assert set(shown) <= set(KEYS[metric.scope])
+    key = set(KEYS[metric.scope])
+    assert set(shown) <= (key | {"application"} if "service" in key else key)
     if metric.kind is not Kind.GAUGE:
         # Application and version follow from the service; all else tells records apart.
-        assert set(KEYS[metric.scope]) - set(shown) <= {"application", "version"}
+        assert key - set(shown) <= {"application", "version"}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+def test_the_short_name_of_a_service_always_has_its_application_before_it(metric: Metric) -> None:
+    if "service" in metric.labels:
+        place = metric.labels.index("service")
+        assert metric.labels[:place][-1:] == ("application",)
 
 
 @pytest.mark.parametrize("scope", Scope)
