@@ -72,7 +72,7 @@ def _normal_claims(service: Service) -> tuple[Claim, ...]:
         if claim.route in seen:
             raise invalid(
                 f"{service.id} claims {quote(claim.route)} twice; name every route once",
-                (f"routes.{i}", "the same route stands further up"),
+                (f"routes[{i}]", "the same route stands further up"),
             )
         seen.add(claim.route)
     return claims
@@ -93,7 +93,7 @@ def _refuse_conflicts(state: State, service: Service, joining: list[Claim]) -> N
             f"{service.id} claims routes that are held: {words}. Mark it `coexist` to let it "
             "join them with weight 0, or remove the holder first",
             tuple(
-                FieldError(f"routes.{i}", f"held by {', '.join(conflicts[c.route])}")
+                FieldError(f"routes[{i}]", f"held by {', '.join(conflicts[c.route])}")
                 for i, c in enumerate(service.claims)
                 if c.route in conflicts
             ),

@@ -106,7 +106,7 @@ def test_a_held_route_is_refused_without_coexist_naming_the_holder_and_the_place
     refused = refusal(TWO, newcomer)
     assert refused.code is Code.ROUTE_CONFLICT
     assert "-/v1" in refused.detail
-    assert [e.field for e in refused.errors] == ["routes.1"]
+    assert [e.field for e in refused.errors] == ["routes[1]"]
     assert refused.extra == {"holders": {"shop.example": ["-/v1", "-/v2"]}}
 
 
