@@ -351,10 +351,11 @@ class Gateway:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series of a metric that have these labels."""
-        page = self.api("GET", "/metrics").text
+        answer = self.api("GET", "/metrics")
+        assert answer.status == 200, answer
         return sum(
             sample.value
-            for family in text_string_to_metric_families(page)
+            for family in text_string_to_metric_families(answer.text)
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
