@@ -3,7 +3,7 @@
 #   make run     the gateway with a demo behind it, and a tour to paste
 #   make test    all tests
 #   make check   format, lint, types, layers
-#   make bench   the figures (see bench/)
+#   make bench   the figures of docs/performance.md, about 5 minutes (bench-quick: 1)
 #   make lock    pin the dependencies anew (needs uv)
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
@@ -16,7 +16,7 @@ INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
            --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test check format bench lock clean
+.PHONY: help run test check format bench bench-quick lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,7 +39,10 @@ format: $(VENV)/ready-dev
 	$(BIN)/python -m ruff check --fix $(SOURCES)
 
 bench: $(VENV)/ready-dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench --install
+
+bench-quick: $(VENV)/ready-dev
+	$(BIN)/python -m bench --quick --install
 
 lock:
 	$(LOCK) --extra build -o requirements.lock
