@@ -118,7 +118,11 @@ def run(scope: Scope) -> Findings:
                 promise=0,
                 note="or answered later than 1 s",
             ),
-            Figure("cut in flight on the killed process", verdicts.in_flight),
+            Figure(
+                "cut in flight on the killed process",
+                verdicts.in_flight,
+                note=f"the killed workers held {sum(len(k.ports) for k in kills)} connections",
+            ),
             Figure("sent on a connection the kill had closed", verdicts.reused),
             Figure("requests, p99", 1e3 * percentile(seconds, 99), "ms"),
             Figure("requests, longest answer", 1e3 * max(seconds), "ms"),
