@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
 from tests.support import processes
-from tests.support.gateway import Answer, Gateway, Visitor, served_by
+from tests.support.gateway import Answer, Gateway, Visitor, served_by, sleep
 from tests.support.load import Load, judge
 from tests.support.origins import Origins
 from tests.support.processes import wait_until
@@ -42,7 +45,6 @@ def control_away(gateway: Gateway) -> Iterator[None]:
     refusals = gateway.said("error control")
     gateway.kill(gateway.control)
     gateway.wait_said("error control", refusals)
-    wait_until(lambda: gateway.control == 0)
     try:
         yield
     finally:
@@ -86,8 +88,8 @@ def test_with_control_and_store_away_workers_come_back_and_serve_the_last_weight
         with browser:
             assert served_by(browser.get()) == "v1"
         assert gateway.get("health", "/readyz") == 200
-        assert gateway.control == 0
-    wait_until(lambda: gateway.control, timeout_s=30, what="the control process")
+        assert gateway.said("control is ready") == 1
+    gateway.wait_said("control is ready", 1, timeout_s=30)
     gateway.wait_ready()
     assert gateway.api.weights(HOST) == {"v1": 0, "v2": 100}
     assert gateway.metric("gateway_config_generation") > revision
@@ -132,6 +134,66 @@ def test_a_worker_that_hangs_is_covered_named_and_replaced(gateway: Gateway) -> 
     assert not processes.is_alive(hung)
     assert the_services(gateway, 30) == {"v1"}
     assert gateway.api.set_weights(HOST, v1=0, v2=100)["applied"]["workers"] == 2
+
+
+def test_a_worker_killed_while_weights_change_delays_no_answer_and_leaves_no_old_weights(
+    gateway: Gateway,
+) -> None:
+    for number in range(5):
+        new, old = ("v1", "v2") if number % 2 else ("v2", "v1")
+        killer = threading.Timer(0.002 * number, gateway.kill, [gateway.workers[number % 2]])
+        killer.start()
+        answer = gateway.api("PUT", f"routes/{HOST}/weights", {new: 1, old: 0})
+        killer.join()
+        assert answer.status == 200, answer
+        assert {served_by(gateway.ask("public", host=HOST)) for _ in range(10)} == {new}
+        gateway.wait_ready()
+        assert {served_by(gateway.ask("public", host=HOST)) for _ in range(10)} == {new}
+
+
+def test_control_killed_while_weights_change_leaves_them_changed_or_not_but_never_between(
+    gateway: Gateway,
+) -> None:
+    sets = ({"v1": 5, "v2": 0}, {"v1": 0, "v2": 7})
+    assert gateway.api("PUT", f"routes/{HOST}/weights", sets[0]).status == 200
+    for number in range(5):
+        killer = threading.Timer(0.001 * number, gateway.kill_control)
+        killer.start()
+        answered = False
+        with suppress(OSError, HTTPException):
+            answer = gateway.api("PUT", f"routes/{HOST}/weights", sets[1 - number % 2])
+            answered = answer.status == 200
+        killer.join()
+        weights = gateway.api.weights(HOST)
+        assert weights in sets
+        assert not answered or weights == sets[1 - number % 2]
+        served = {served_by(gateway.ask("public", host=HOST)) for _ in range(10)}
+        assert served == {name for name, weight in weights.items() if weight}
+
+
+def test_out_of_descriptors_a_worker_waits_without_spinning_and_goes_on(
+    tmp_path: Path, origins: Origins
+) -> None:
+    with Gateway(tmp_path, workers=1) as gateway, ExitStack() as stack:
+        gateway.api.register("v1", HOST, origins.start("v1").port)
+        pid = gateway.workers[0]
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+        visitors = [stack.enter_context(Visitor(gateway.ports["public"], HOST)) for _ in range(40)]
+        for visitor in visitors:
+            visitor.connection.connect()  # the kernel accepts; some the worker cannot
+        port = gateway.ports["public"]
+        wait_until(lambda: len(processes.client_ports(pid, port)) >= 15)
+        before = processes.cpu_s(pid)
+        sleep(1)
+        assert processes.cpu_s(pid) - before < 0.5
+        for visitor in visitors:  # each one that leaves makes room for the next
+            assert visitor.get().status in (200, 502, 503)
+            visitor.forget_connection()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert gateway.workers == {0: pid}
+        assert gateway.get("public", host=HOST) == 200
 
 
 def test_a_control_process_that_hangs_costs_no_request(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -126,6 +127,26 @@ def test_a_hangup_applies_changed_settings_and_loses_no_connection(
             kept.setdefault(record.client, set()).add(record.port)
     assert all(len(ports) == 1 for ports in kept.values()), "a connection was lost"
     assert (gateway.supervisor, gateway.control, gateway.workers) == pids
+
+
+def test_a_moved_access_log_is_opened_anew_and_loses_no_line(
+    tmp_path: Path, origins: Origins
+) -> None:
+    file, moved = tmp_path / "access.log", tmp_path / "access.log.1"
+    with Gateway(tmp_path, access_log=str(file)) as gateway:
+        gateway.api.register("v1", HOST, origins.start("v1").port)
+        with Load(gateway.ports["public"], HOST, keeping=4, per_request=4) as load:
+            load.wait_answers(40)
+            wait_until(file.exists)
+            file.rename(moved)
+            gateway.kill(gateway.supervisor, signal.SIGUSR1)
+            wait_until(file.exists, what="a new access log")
+            load.wait_answers(40)
+        assert gateway.stop() == 0
+        lines = [json.loads(line) for f in (moved, file) for line in f.read_text().splitlines()]
+    assert len(lines) == len(load.records)
+    assert {line["status"] for line in lines} == {200}
+    assert file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ def rss_kib(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
+def cpu_s(pid: int) -> float:
+    """CPU time used so far, user and system."""
+    words = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def client_ports(pid: int, port: int) -> set[int]:
     """The clients' ports of all connections to the local `port` that a process holds."""
     held = set(_socket_inodes(pid))
