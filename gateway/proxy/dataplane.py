@@ -23,7 +23,7 @@ from gateway.routing.forwarding import TrustedProxies
 from gateway.routing.outlier import EjectionPolicy, record_failure, record_success
 from gateway.routing.world import World
 
-from . import finish, transports
+from . import finish
 from .acceptor import Acceptor
 from .access_log import AccessLog
 from .client import ClientConnection, Entrypoint, Phase
@@ -33,6 +33,7 @@ from .health import serve_health
 from .reasons import Reason
 from .retry import RetryBudget
 from .target import Target
+from .transports import Transports
 from .upstream import UpstreamPool
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class DataPlane:
         report: Callable[[Ejection], None],
     ) -> None:
         self.loop = loop
+        self._transports = Transports(loop, settings.transport)
         self.metrics = metrics
         self.time = time.monotonic  # uvloop's own clock stands still within a turn
         self.ready = False
@@ -103,7 +105,7 @@ class DataPlane:
         if before.generation == 0:
             self.metrics.retain(set(snapshot.services), set(snapshot.routes))
         else:
-            routes = [r for r in before.routes if r not in snapshot.routes]
+            routes = before.routes.keys() - snapshot.routes.keys()
             if retired.services or routes or retired.instances:
                 self.metrics.retire(
                     retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
@@ -203,7 +205,7 @@ class DataPlane:
         """The connections to one port of an instance."""
         found: UpstreamPool | None = instance.upstreams.get(port)
         if found is None:
-            found = instance.upstreams[port] = UpstreamPool(self.loop, instance.host, port)
+            found = instance.upstreams[port] = UpstreamPool(self._transports, instance.host, port)
             self._pools[found] = instance
         return found
 
@@ -269,7 +271,7 @@ class DataPlane:
         self._clients.add(client)
         self._traffic += entrypoint != HEALTH_ENTRYPOINT
         client.entrypoint.open.add(1)
-        transports.accept(self.loop, sock, client)
+        self._transports.accept(sock, client)
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)

@@ -35,7 +35,7 @@ from .reasons import Reason
 from .replies import reply
 from .retry import MAX_ATTEMPTS, Failure, is_safe
 from .tunnel import Tunnel
-from .upload import Upload
+from .upload import upload_of
 
 if TYPE_CHECKING:
     from gateway.routing.pool import Decision, Pool
@@ -76,6 +76,20 @@ class Stage(Enum):
     DONE = 4
 
 
+# Looking a member up in its class costs 85 ns on CPython 3.11, several times a request.
+_ASKING = Stage.ASKING
+_ANSWERING = Stage.ANSWERING
+_TUNNEL = Stage.TUNNEL
+_DONE = Stage.DONE
+_FRAMED_NONE = Framing.NONE
+_FRAMED_UNTIL_CLOSE = Framing.UNTIL_CLOSE
+_STICKY_OFF = Sticky.OFF
+_STICKY_HIT = Sticky.HIT
+_STICKY_MOVED = Sticky.MOVED
+_VERDICT_OK = Verdict.OK
+_REASON_NONE = Reason.NONE
+
+
 class Exchange:
     """The request under way on a client's connection."""
 
@@ -112,8 +126,8 @@ class Exchange:
         self.client = client
         self.plane = plane
         self.head = head
-        self.upload = Upload(head)
-        self.stage = Stage.ASKING
+        self.upload = upload_of(head)
+        self.stage = _ASKING
         self._attempt: Attempt | None = None
         self._attempts = 0
         self._tried: list[InstanceState] = []
@@ -128,9 +142,9 @@ class Exchange:
         self.pool: Pool | None = None
         self.target: Target | None = None
         self.instance = ""
-        self.sticky = Sticky.OFF
+        self.sticky = _STICKY_OFF
         self.status = 0
-        self.reason = Reason.NONE
+        self.reason = _REASON_NONE
         self.retries = 0
         self.bytes_in = 0
         self.bytes_out = 0
@@ -148,15 +162,15 @@ class Exchange:
         client, head, plane = self.client, self.head, self.plane
         limit = plane.limits.body_bytes
         if limit is not None and head.length > limit:
-            self._reply(413, TOO_LARGE, Reason.NONE)
+            self._reply(413, TOO_LARGE, _REASON_NONE)
             return
         if client.pending and not self.upload.done:
             data, client.pending = client.pending, b""
             self.request_data(data)
-            if self.stage is Stage.DONE:
+            if self.stage is _DONE:
                 return
         if head.max_forwards == 0:
-            self._reply(200, "this is the gateway", Reason.NONE)
+            self._reply(200, "this is the gateway", _REASON_NONE)
             return
         pool = plane.world.table.match(head.host, head.path, client.entrypoint.internal)
         if isinstance(pool, Miss):
@@ -179,7 +193,7 @@ class Exchange:
         if decision.spilled:
             target.series.spilled()
         instance = decision.pinned or service.pick()
-        if decision.verdict is not Verdict.OK or instance is None:
+        if decision.verdict is not _VERDICT_OK or instance is None:
             self._reply(*NO_TARGET[Verdict.NO_HEALTHY_INSTANCE])
             return
         self.sticky = decision.sticky
@@ -309,7 +323,7 @@ class Exchange:
             return
         attempt.write(piece)
         upload.mark_sent()
-        if self.stage is Stage.ASKING:
+        if self.stage is _ASKING:
             self._await_answer(attempt)
         else:
             self._touch()
@@ -317,14 +331,14 @@ class Exchange:
     def attempt_writable(self, writable: bool) -> None:
         """The instance takes more of the body, or no more, for now."""
         self.client.set_reading(writable)
-        if self._attempt is not None and self.stage is Stage.ASKING:
+        if self._attempt is not None and self.stage is _ASKING:
             self._await_answer(self._attempt)
         else:
             self._touch()
 
     def _client_fault(self, status: int, detail: str, reason: Reason) -> None:
         """The client broke its own request: what reached the instance must stay incomplete."""
-        if self.stage is Stage.ANSWERING:
+        if self.stage is _ANSWERING:
             self._cut(reason)
         else:
             self._close = True
@@ -336,10 +350,10 @@ class Exchange:
         """The final head came: relay it with what is there of the body."""
         head = self.head
         framing = client_framing(response, head.method, head.minor)
-        if framing is Framing.UNTIL_CLOSE or not self.upload.done or self.plane.closing:
+        if framing is _FRAMED_UNTIL_CLOSE or not self.upload.done or self.plane.closing:
             self._close = True
         self._answer = Body(response.framing, response.length, framing, 502)
-        self.stage = Stage.ANSWERING
+        self.stage = _ANSWERING
         self._relay(rest, self._answered(response, framing))
 
     def _answered(self, response: ResponseHead, framing: Framing) -> bytes:
@@ -352,9 +366,9 @@ class Exchange:
         self.upstream_s = self.plane.time() - self._waiting_since
         extra = target.fields
         moved = decision.pinned is not attempt.instance
-        if self.sticky is not Sticky.OFF and (moved or decision.renew):
-            if moved and self.sticky is Sticky.HIT:
-                self.sticky = Sticky.MOVED
+        if self.sticky is not _STICKY_OFF and (moved or decision.renew):
+            if moved and self.sticky is _STICKY_HIT:
+                self.sticky = _STICKY_MOVED
             cookie = target.pool.set_cookie(target.service, attempt.instance, False)
             extra += b"Set-Cookie: %s\r\n" % cookie
         return render_response(
@@ -420,7 +434,7 @@ class Exchange:
         nginx and HAProxy (`abortonclose`) see it too, unless it already gets
         its answer.
         """
-        if self.stage is Stage.ANSWERING and self.upload.done:
+        if self.stage is _ANSWERING and self.upload.done:
             self._close = True
             return True
         self.client.abort()
@@ -428,9 +442,9 @@ class Exchange:
 
     def client_lost(self) -> None:
         """The client's connection is gone."""
-        if self.stage is Stage.DONE:
+        if self.stage is _DONE:
             return
-        if self.stage is Stage.ASKING:
+        if self.stage is _ASKING:
             self.status = 499
         self.reason = Reason.CLIENT_GONE
         self._drop_attempt()
@@ -439,7 +453,7 @@ class Exchange:
     def expire(self) -> None:
         """The deadline has passed; whose it was follows from the stage."""
         attempt = self._attempt
-        if self.stage is Stage.ANSWERING:
+        if self.stage is _ANSWERING:
             self._cut(Reason.UPSTREAM_TIMEOUT if self.client.writable else Reason.CLIENT_TIMEOUT)
         elif attempt is None or (attempt.writable and not self.upload.done and attempt.is_sending):
             self._client_fault(
@@ -472,7 +486,7 @@ class Exchange:
             self.plane.instance_failed(attempt.instance, reason)
         self._drop_attempt()
         self._finish()
-        self.client.cut(reset=self._answer is not None and self._answer.out is Framing.UNTIL_CLOSE)
+        self.client.cut(reset=self._answer is not None and self._answer.out is _FRAMED_UNTIL_CLOSE)
 
     def _reply(self, status: int, detail: str, reason: Reason) -> None:
         """Answer in the gateway's own name. Nothing of another answer was sent."""
@@ -504,7 +518,7 @@ class Exchange:
             attempt.release(
                 self.plane.time(),
                 clean=clean and response.keep_alive,
-                quarantine=response.framing is Framing.NONE,
+                quarantine=response.framing is _FRAMED_NONE,
             )
         else:
             attempt.drop()
@@ -514,7 +528,7 @@ class Exchange:
 
     def _finish(self) -> None:
         """The one way out."""
-        self.stage = Stage.DONE
+        self.stage = _DONE
         self.upload.drop()
         self.bytes_in += self.upload.size
         self.plane.finished(self)
@@ -525,9 +539,9 @@ class Exchange:
         """101 to a client that asked for it: from here on bytes are passed on unread."""
         client, target = self.client, self.target
         assert target is not None
-        self.stage = Stage.TUNNEL
+        self.stage = _TUNNEL
         self._close = False
-        self._write(self._answered(response, Framing.NONE) + rest)
+        self._write(self._answered(response, _FRAMED_NONE) + rest)
         connection = attempt.hand_over()
         assert connection is not None
         self._attempt = None

@@ -7,7 +7,7 @@ could be made and use them: the method is idempotent and the body is small.
 from __future__ import annotations
 
 from .body import Body
-from .codec import RequestHead
+from .codec import Framing, RequestHead
 from .retry import IDEMPOTENT, REPLAY_BYTES
 
 HELD_BYTES = 64 * 1024
@@ -19,9 +19,9 @@ class Upload(Body):
 
     __slots__ = ("_is_idempotent", "_kept", "_kept_bytes")
 
-    def __init__(self, head: RequestHead) -> None:
-        super().__init__(head.framing, head.length, head.framing, 400)
-        self._is_idempotent = head.method in IDEMPOTENT
+    def __init__(self, framing: Framing, length: int, is_idempotent: bool) -> None:
+        super().__init__(framing, length, framing, 400)
+        self._is_idempotent = is_idempotent
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
 
@@ -53,3 +53,22 @@ class Upload(Body):
     def drop(self) -> None:
         """There will be no other attempt."""
         self._kept = None
+
+
+class NoUpload(Upload):
+    """The body of a request that has none; shared, since nothing ever changes it."""
+
+    __slots__ = ()
+
+    def drop(self) -> None:
+        """There is nothing to drop."""
+
+
+_NO_UPLOAD = NoUpload(Framing.NONE, -1, False)
+
+
+def upload_of(head: RequestHead) -> Upload:
+    """The body to come behind a request's head."""
+    if head.framing is Framing.NONE:
+        return _NO_UPLOAD
+    return Upload(head.framing, head.length, head.method in IDEMPOTENT)

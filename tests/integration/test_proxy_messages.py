@@ -354,3 +354,17 @@ async def test_plain_text_or_json_as_the_client_accepts() -> None:
         assert text.body.startswith(b"404 ")
         json = await client.ask(get(b"/", b"Accept: application/json", host=b"unknown.test"))
         assert json.get(b"content-type") == b"application/json"
+
+
+@on_both_transports
+async def test_both_sides_are_on_the_transports_that_were_chosen() -> None:
+    async with proxied() as (plane, _origin):
+        client = await plane.client()
+        assert (await client.ask(get())).status == 200
+        dataplane = plane.dataplane
+        (served,) = dataplane._clients
+        pools = [
+            p for i in dataplane.world.services.values() for p in i.instances[0].upstreams.values()
+        ]
+        kinds = {type(served.transport).__module__, type(pools[0].idle[0].transport).__module__}
+        assert {k.split(".")[0] for k in kinds} == {dataplane.settings.transport}

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import pytest
@@ -32,6 +33,10 @@ from gateway.runtime.settings import EntrypointSettings, Settings, TimeoutSettin
 from .wire import Origin, Peer, Script, client, close_all, serve_plain
 
 HOST = b"a.test"
+_transport: ContextVar[Literal["aiofastnet", "uvloop"]] = ContextVar(
+    "transport", default="aiofastnet"
+)
+"""What the test under way runs on."""
 KEY = AffinityKey("a", "00" * 32, 0.0)
 
 
@@ -42,6 +47,7 @@ def on_both_transports(
 
     @pytest.mark.parametrize("transport", ["aiofastnet", "uvloop"])
     def run(transport: Literal["aiofastnet", "uvloop"]) -> None:
+        _transport.set(transport)
         with asyncio.Runner(loop_factory=loop_factory(transport)) as runner:
             runner.run(within(test))
 
@@ -161,7 +167,7 @@ async def plane(world: Snapshot | None, config: Settings | None = None) -> Async
     ejections: list[Ejection] = []
     dataplane = DataPlane(
         asyncio.get_running_loop(),
-        config or settings(),
+        dataclasses.replace(config or settings(), transport=_transport.get()),
         WorkerMetrics(fd),
         0,
         ejections.append,
