@@ -20,7 +20,7 @@ from gateway.metrics.worker import Gauge
 from .codec import Malformed, RequestHead, parse_request
 from .exchange import Exchange
 from .replies import reply
-from .transports import WRITE_HIGH_WATER
+from .transports import WRITE_HIGH_WATER, end_writing
 from .tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class ClientConnection(asyncio.Protocol):
         """Send no more."""
         transport = self.transport
         if transport is not None and not transport.is_closing() and transport.can_write_eof():
-            transport.write_eof()
+            end_writing(transport)
 
     def set_reading(self, wanted: bool) -> None:
         """Pause or resume reading from the client."""
@@ -219,7 +219,7 @@ class ClientConnection(asyncio.Protocol):
         if linger and transport.can_write_eof():
             self.deadline = now + LINGER_S
             self.set_reading(True)
-            transport.write_eof()
+            end_writing(transport)
         else:
             self.deadline = now + self.plane.timeouts.client_body
             transport.close()

@@ -16,6 +16,14 @@ WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait in a transport before the other side is paused."""
 
 
+def end_writing(transport: asyncio.Transport) -> None:
+    """Send no more, once what waits was sent. A peer that is gone makes it an abort."""
+    try:
+        transport.write_eof()
+    except OSError:  # aiofastnet says so when the peer has reset the connection
+        transport.abort()
+
+
 class Transports:
     """Makes transports of one kind on one loop (made by `runtime.loops` for that kind)."""
 

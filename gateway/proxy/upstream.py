@@ -15,7 +15,7 @@ import asyncio
 from enum import Enum
 from typing import Protocol, cast
 
-from .transports import WRITE_HIGH_WATER, Transports
+from .transports import WRITE_HIGH_WATER, Transports, end_writing
 
 IDLE_PER_ADDRESS = 1024
 QUARANTINE_S = 0.05
@@ -91,7 +91,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Send no more."""
         transport = self.transport
         if transport is not None and not transport.is_closing() and transport.can_write_eof():
-            transport.write_eof()
+            end_writing(transport)
 
     def set_reading(self, wanted: bool) -> None:
         """Pause or resume reading; both are idempotent."""
@@ -142,11 +142,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        self.transport = transport = cast(asyncio.Transport, transport)
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
-        if self.user is None:
+        transport = cast(asyncio.Transport, transport)
+        if self.user is None:  # given up while it was opened
             transport.abort()
             return
+        self.transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self.use = _BUSY
         self.pool.open += 1
         self.user.upstream_ready(self)

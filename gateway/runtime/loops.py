@@ -17,7 +17,7 @@ def loop_factory(
         return uvloop.new_event_loop
     import aiofastnet
 
-    factory: Callable[[], asyncio.AbstractEventLoop] = aiofastnet.loop_factory(
-        uvloop.new_event_loop
-    )
+    from .poller import PolledLoop
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = aiofastnet.loop_factory(PolledLoop)
     return factory
