@@ -48,6 +48,8 @@ def control_away(gateway: Gateway) -> Iterator[None]:
     try:
         yield
     finally:
+        # Between two attempts to start it: none must see half of the files.
+        wait_until(lambda: gateway.control == 0, poll_s=0.005)
         for name in DATABASE:
             (gateway.state / name).unlink(missing_ok=True)
         for file in aside.iterdir():

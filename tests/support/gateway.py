@@ -318,7 +318,9 @@ class Gateway:
         """
         pid = self.workers[slot]
         self.kill(pid, signal.SIGSTOP)
-        ports = frozenset(processes.client_ports(pid, self.ports["public"]))
+        # The kernel's list is no snapshot: a line can be missed while others come and go.
+        looks = [processes.client_ports(pid, self.ports["public"]) for _ in range(4)]
+        ports = frozenset[int]().union(*looks)
         now = time.monotonic()
         self.kill(pid)
         wait_until(lambda: self.workers.get(slot, pid) != pid, what=f"a new worker {slot}")
