@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from gateway.core.model import Endpoint
+from gateway.core.model import BY_HAND, Endpoint
 
 NAME_MAX = 128
 HOST_MAX = 253
@@ -25,8 +25,8 @@ _DOT = re.compile(r"(?:\.|%2[eE]){1,2}\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 
 
-def service_name(text: str) -> str:
-    """A service's or application's name, as it is."""
+def plain_name(text: str) -> str:
+    """A name of letters, digits and `._-`, as it is."""
     if not text or len(text) > NAME_MAX:
         raise ValueError(f"a name has 1 to {NAME_MAX} characters, this one {len(text)}")
     if not _NAME.match(text):
@@ -34,6 +34,16 @@ def service_name(text: str) -> str:
     if not text.strip("."):
         raise ValueError("a name is more than dots")
     return text
+
+
+def service_name(text: str) -> str:
+    """A service's or application's name, as it is."""
+    if text == BY_HAND:
+        raise ValueError(
+            f"{BY_HAND} alone stands for the application of services registered by hand; "
+            "choose another name"
+        )
+    return plain_name(text)
 
 
 def host(text: str) -> str:

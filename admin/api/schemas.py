@@ -220,7 +220,7 @@ class PolicyBody(Payload):
 class TokenBody(Payload):
     """A token to make."""
 
-    name: Annotated[str, AfterValidator(names.service_name)] = Field(
+    name: Annotated[str, AfterValidator(names.plain_name)] = Field(
         description="who or what will use it; stands in the audit"
     )
     role: Literal["viewer", "operator", "admin"]

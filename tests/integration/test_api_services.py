@@ -51,7 +51,7 @@ async def test_bad_registrations_are_refused_with_every_place(api: Api) -> None:
     assert set(answer.places) == {"routes[0].host", "routes[1].path", "endpoints[0]"}
     answer = await api("PUT", "services/v1?dry_rn=true", {"rutes": []})
     assert set(answer.places) == {"query.dry_rn", "rutes", "routes", "endpoints"}
-    for name in ("a" * 129, "a%20b", "%2F", "..", "%C3%A4"):
+    for name in ("a" * 129, "a%20b", "%2F", "..", "%C3%A4", "-", "-%2F-"):
         assert (await api("PUT", f"services/{name}", ONE)).places == ["path.name"], name
     assert not api.controller.state.services
 

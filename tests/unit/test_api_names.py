@@ -142,9 +142,16 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 
 def test_names_are_bounded_and_plain() -> None:
     assert names.service_name("serviceA-v1.2_x") == "serviceA-v1.2_x"
-    for text in ("", "a" * 129, "a/b", "a b", "ä", "a\n", "..", "a%2f"):
-        with pytest.raises(ValueError, match=r"\w"):
-            names.service_name(text)
+    for text in ("", "a" * 129, "a/b", "a b", "ä", "a\n", ".", "..", "a%2f"):
+        for valid in (names.service_name, names.plain_name):
+            with pytest.raises(ValueError, match=r"\w"):
+                valid(text)
+
+
+def test_no_service_is_called_as_the_application_of_those_registered_by_hand() -> None:
+    with pytest.raises(ValueError, match="by hand"):
+        names.service_name("-")
+    assert [names.service_name(text) for text in ("--", "a-", "-.")] == ["--", "a-", "-."]
 
 
 def test_cookie_names_are_tokens() -> None:
