@@ -81,7 +81,7 @@ class Control:
         given, settings = self._given, self._settings
         supervisor = await AsyncLink.attach(socket.socket(fileno=given.supervisor_fd))
         try:
-            store = make_store(settings.store_url, settings.retention.audit)
+            store = make_store(settings.store_url, settings.retention.audit, given.store_fd)
         except StoreRefused as refused:
             return await self._refuse(supervisor, refused)
 

@@ -60,7 +60,8 @@ class ControlBoot:
     """The control process's start.
 
     `link_fd` listens for workers, `regions` are the counters of each slot,
-    `floor` is a generation the next snapshot must be above.
+    `floor` is a generation the next snapshot must be above, `store_fd` the memory
+    of a store that has no file.
     """
 
     supervisor_fd: int
@@ -69,12 +70,15 @@ class ControlBoot:
     admin_fds: AdminFds
     regions: tuple[int, ...]
     floor: int
+    store_fd: int | None = None
 
     def fds(self) -> Iterator[int]:
         """Everything to be inherited."""
         yield from (self.supervisor_fd, self.settings_fd, self.link_fd, self.admin_fds.unix)
         if self.admin_fds.tcp is not None:
             yield self.admin_fds.tcp
+        if self.store_fd is not None:
+            yield self.store_fd
         yield from self.regions
 
 

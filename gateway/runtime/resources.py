@@ -1,8 +1,9 @@
 """What the supervisor holds for its life, and children only borrow.
 
 The lock, the listening sockets, the socket workers reach the control process
-through, and one region of counters per worker slot: all of it outlives any
-child, so that any child can be replaced. Opened all or nothing.
+through, one region of counters per worker slot, and the memory of a store that
+has no file: all of it outlives any child, so that any child can be replaced.
+Opened all or nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Resources:
     admin_unix: UnixListener
     link: UnixListener
     regions: list[int]
+    store_fd: int | None
+    """Memory of the store `memory:`, which so outlives the control process."""
     _stack: ExitStack
 
     def control_boot(self, floor: int) -> MakeBoot:
@@ -54,6 +57,7 @@ class Resources:
             admin_fds=AdminFds(tcp, self.admin_unix.sock.fileno()),
             regions=tuple(self.regions),
             floor=floor,
+            store_fd=self.store_fd,
         )
 
     def worker_boot(self, slot: int, is_control_up: bool) -> MakeBoot:
@@ -112,7 +116,11 @@ def open_resources(settings: Settings, slots: int) -> Resources:
         for slot in range(slots):
             regions.append(_region(slot))
             stack.callback(os.close, regions[-1])
-        return Resources(listeners, admin_tcp, admin_unix, link, regions, stack.pop_all())
+        store_fd = None
+        if settings.store_url == "memory:":
+            store_fd = _store_memory()
+            stack.callback(os.close, store_fd)
+        return Resources(listeners, admin_tcp, admin_unix, link, regions, store_fd, stack.pop_all())
 
 
 def _wanted(settings: Settings) -> list[Wanted]:
@@ -132,3 +140,10 @@ def _region(slot: int) -> int:
         raise StartRefused(
             f"no memory for the counters of worker {slot}: {error.strerror}"
         ) from None
+
+
+def _store_memory() -> int:
+    try:
+        return os.memfd_create("gateway-store", os.MFD_CLOEXEC)
+    except OSError as error:
+        raise StartRefused(f"no memory for the store: {error.strerror}") from None

@@ -6,7 +6,7 @@ import asyncio
 import os
 import resource
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,8 @@ from admin.store.base import (
     StoreUnavailable,
 )
 from admin.store.factory import KINDS, make_store
-from admin.store.memory import MemoryStore
+from admin.store.memory import AUDIT_KEPT, MemoryStore
+from admin.store.slots import HEAD_BYTES, SLOT_BYTES, Slots, SlotsDamaged
 from admin.store.sqlite import SCHEMA, SqliteStore
 from gateway.core.model import (
     AffinityKey,
@@ -88,20 +89,37 @@ def entry(action: str = "put_service") -> AuditEntry:
     return AuditEntry(1.5, "uid:0", action, "-/a", AuditResult.DONE, reason="because")
 
 
-Reopen = Callable[[Store], Awaitable[Store]]
+Reopen = Callable[[], Store]
+"""Makes the store of the next control process."""
 
 
-@pytest.fixture(params=KINDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return make_store(f"{request.param}:{tmp_path / 'gateway.db'}", audit_rows=5)
+@pytest.fixture
+def memory() -> Iterator[int]:
+    """What the supervisor holds for a store without a file."""
+    fd = os.memfd_create("test", os.MFD_CLOEXEC)
+    yield fd
+    os.close(fd)
 
 
-async def reopened(store: Store, tmp_path: Path) -> tuple[State, Meta]:
-    """What the next control process finds; a memory store does not outlive its own."""
-    if isinstance(store, MemoryStore):
-        return await store.open()
+@pytest.fixture(params=[*KINDS, "held memory"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path, memory: int) -> Reopen:
+    if request.param == "memory":  # does not outlive its process
+        the_one = make_store("memory:", audit_rows=5)
+        return lambda: the_one
+    if request.param == "held memory":
+        return lambda: make_store("memory:", audit_rows=5, memory_fd=memory)
+    return lambda: make_store(f"{request.param}:{tmp_path / 'gateway.db'}", audit_rows=5)
+
+
+@pytest.fixture
+def store(reopen: Reopen) -> Store:
+    return reopen()
+
+
+async def reopened(store: Store, reopen: Reopen) -> tuple[State, Meta]:
+    """What the next control process finds."""
     await store.close()
-    other = SqliteStore(tmp_path / "gateway.db", audit_rows=5)
+    other = reopen()
     found = await other.open()
     await other.close()
     return found
@@ -116,12 +134,12 @@ def test_a_new_store_is_empty(store: Store) -> None:
     asyncio.run(go())
 
 
-def test_every_field_of_every_entity_comes_back(store: Store, tmp_path: Path) -> None:
+def test_every_field_of_every_entity_comes_back(store: Store, reopen: Reopen) -> None:
     async def go() -> None:
         await store.open()
         assert await store.save(0, changes(State(), RICH), entry(), generation=7) == 1
         assert await store.load() == replace(RICH, revision=1)
-        state, meta = await reopened(store, tmp_path)
+        state, meta = await reopened(store, reopen)
         assert state == replace(RICH, revision=1)
         assert list(state.routes[RouteId("a.b/x")].weights.items()) == [(B, 0), (A, 1_000_000)]
         assert meta == Meta(7)
@@ -130,7 +148,7 @@ def test_every_field_of_every_entity_comes_back(store: Store, tmp_path: Path) ->
 
 
 def test_a_save_writes_only_what_changed_and_deletes_what_is_gone(
-    store: Store, tmp_path: Path
+    store: Store, reopen: Reopen
 ) -> None:
     async def go() -> None:
         await store.open()
@@ -144,7 +162,7 @@ def test_a_save_writes_only_what_changed_and_deletes_what_is_gone(
             tokens={},
         )
         assert await store.save(1, changes(RICH, after), None, 2) == 2
-        assert (await reopened(store, tmp_path))[0] == replace(after, revision=2)
+        assert (await reopened(store, reopen))[0] == replace(after, revision=2)
 
     asyncio.run(go())
 
@@ -174,12 +192,12 @@ def test_two_writers_never_mix(store: Store) -> None:
     asyncio.run(go())
 
 
-def test_the_generation_floor_never_falls(store: Store, tmp_path: Path) -> None:
+def test_the_generation_floor_never_falls(store: Store, reopen: Reopen) -> None:
     async def go() -> None:
         await store.open()
         await store.save(0, changes(State(), RICH), None, 12)
         await store.save(1, changes(RICH, State()), None, 3)
-        assert (await reopened(store, tmp_path))[1] == Meta(12)
+        assert (await reopened(store, reopen))[1] == Meta(12)
 
     asyncio.run(go())
 
@@ -199,6 +217,135 @@ def test_the_audit_trail_is_read_newest_first_in_pages_and_has_an_end(store: Sto
         await store.save(1, changes(RICH, State()), entry("last"), 1)
         assert [(e.action, e.revision) for e in await store.audit(1)] == [("last", 2)]
         await store.close()
+
+    asyncio.run(go())
+
+
+def test_the_next_process_goes_on_where_the_last_one_was(store: Store, reopen: Reopen) -> None:
+    async def go() -> None:
+        await store.open()
+        await store.save(0, changes(State(), RICH), entry("first"), 1)
+        await store.record(replace(entry("second"), result=AuditResult.REFUSED, code="in_use"))
+        trail = await store.audit(10)
+        assert [e.action for e in trail] == ["second", "first"]
+        await store.close()
+        other = reopen()
+        await other.open()
+        assert await other.audit(10) == trail
+        assert await other.save(1, changes(RICH, State()), entry("third"), 2) == 2
+        found = await other.audit(10)
+        assert found[1:] == trail
+        assert found[0].id > trail[0].id
+        assert await reopened(other, reopen) == (State(revision=2), Meta(2))
+
+    asyncio.run(go())
+
+
+# --- memory that outlives the process -----------------------------------------------------
+
+
+def damage(fd: int, at: int) -> None:
+    byte = os.pread(fd, 1, at)[0]
+    os.pwrite(fd, bytes([byte ^ 0xFF]), at)
+
+
+@pytest.mark.parametrize("place", [0, HEAD_BYTES - 1, HEAD_BYTES, HEAD_BYTES + 40])
+def test_a_torn_write_leaves_what_was_before_it(memory: int, place: int) -> None:
+    async def go() -> None:
+        store = MemoryStore(fd=memory)
+        await store.open()
+        await store.save(0, changes(State(), RICH), entry("one"), 1)
+        await store.save(1, changes(RICH, State()), entry("two"), 2)
+        damage(memory, SLOT_BYTES + place)
+        after = MemoryStore(fd=memory)
+        assert await after.open() == (replace(RICH, revision=1), Meta(1))
+        assert [e.action for e in await after.audit(10)] == ["one"]
+        assert await after.save(1, changes(RICH, State()), entry("again"), 3) == 2
+        assert await MemoryStore(fd=memory).open() == (State(revision=2), Meta(3))
+
+    asyncio.run(go())
+
+
+def test_a_write_cut_off_anywhere_leaves_the_one_before_or_itself(memory: int) -> None:
+    bodies = [b"a" * 50, b"b" * 90, b"c" * 20, b"d" * 70]
+    for number, new in enumerate(bodies):
+        old = Slots(memory).read()
+        slots = Slots(memory)
+        slots.read()
+        before = [os.pread(memory, 200, at) for at in (0, SLOT_BYTES)]
+        slots.write(new)
+        assert Slots(memory).read() == new
+        at = SLOT_BYTES * (number % 2)
+        after = os.pread(memory, 200, at)
+        for cut in range(len(new) + 1):  # the body comes first ...
+            torn = before[number % 2].ljust(200, b"\0")
+            torn = overwritten(torn, HEAD_BYTES, new[:cut])
+            os.pwrite(memory, torn, at)
+            assert Slots(memory).read() == old
+        os.pwrite(memory, after, at)  # ... then the head
+
+
+def test_what_a_killed_process_saved_in_memory_is_read(memory: int) -> None:
+    child = os.fork()
+    if child == 0:
+        store = MemoryStore(fd=memory)
+
+        async def go() -> None:
+            await store.open()
+            await store.save(0, changes(State(), RICH), entry(), 5)
+            os._exit(0)
+
+        asyncio.run(go())
+    os.waitpid(child, 0)
+    assert asyncio.run(MemoryStore(fd=memory).open()) == (replace(RICH, revision=1), Meta(5))
+
+
+def test_memory_without_a_whole_body_is_refused_and_left_as_it_is(memory: int) -> None:
+    Slots(memory).write(b"{}")
+    with pytest.raises(StoreDamaged, match="restart the gateway"):
+        asyncio.run(MemoryStore(fd=memory).open())
+    damage(memory, 0)
+    before = os.pread(memory, 4096, 0)
+    with pytest.raises(SlotsDamaged):
+        Slots(memory).read()
+    with pytest.raises(StoreDamaged, match="restart the gateway"):
+        asyncio.run(MemoryStore(fd=memory).open())
+    assert os.pread(memory, 4096, 0) == before
+
+
+def test_memory_that_cannot_be_written_refuses_the_save_and_loses_nothing(memory: int) -> None:
+    async def go() -> None:
+        store = MemoryStore(fd=memory)
+        await store.open()
+        await store.save(0, changes(State(), RICH), entry("first"), 1)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, limits[1]))
+        try:
+            with pytest.raises(StoreUnavailable, match="memory"):
+                await store.save(1, changes(RICH, State()), entry("second"), 2)
+            with pytest.raises(StoreUnavailable, match="memory"):
+                await store.record(entry("refused"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert await store.load() == replace(RICH, revision=1)
+        assert [e.action for e in await store.audit(10)] == ["first"]
+        assert await MemoryStore(fd=memory).open() == (replace(RICH, revision=1), Meta(1))
+        assert await store.save(1, changes(RICH, State()), entry("third"), 2) == 2
+
+    asyncio.run(go())
+
+
+def test_only_the_newest_audit_entries_are_written_at_each_save(memory: int) -> None:
+    async def go() -> None:
+        store = MemoryStore(audit_rows=2 * AUDIT_KEPT, fd=memory)
+        await store.open()
+        for number in range(AUDIT_KEPT + 1):
+            await store.record(entry(str(number)))
+        assert len(await store.audit(2 * AUDIT_KEPT)) == AUDIT_KEPT + 1
+        other = MemoryStore(fd=memory)
+        await other.open()
+        found = await other.audit(2 * AUDIT_KEPT)
+        assert [e.action for e in found] == [str(n) for n in range(AUDIT_KEPT, 0, -1)]
 
     asyncio.run(go())
 

@@ -118,6 +118,32 @@ def test_a_damaged_snapshot_file_with_control_away_leaves_the_traffic_to_the_sib
     assert gateway.api.weights(HOST) == {"v1": 0, "v2": 100}
 
 
+def test_a_store_in_memory_outlives_its_control_process_but_not_the_gateway(
+    tmp_path: Path, origins: Origins
+) -> None:
+    with Gateway(tmp_path, store="memory:") as gateway:
+        for name in ("v1", "v2"):
+            gateway.api.register(name, HOST, origins.start(name).port)
+        gateway.api.set_weights(HOST, v1=0, v2=100)
+        with Load(gateway.ports["public"], HOST, keeping=4, per_request=4) as load:
+            for _ in range(2):
+                gateway.kill_control()
+                load.wait_answers(50)
+        verdict = judge(load.records)
+        assert not verdict.failed, verdict
+        assert {r.service for r in load.records} == {"v2"}
+        assert gateway.api.weights(HOST) == {"v1": 0, "v2": 100}
+        trail = gateway.api.ok("GET", "audit")["entries"]
+        assert [e["action"] for e in trail].count("set_weights") == 1
+        gateway.api.set_weights(HOST, v1=100, v2=0)
+        assert the_services(gateway) == {"v1"}
+
+        assert gateway.stop() == 0
+        gateway.start()
+        assert gateway.api.routes() == []
+        assert gateway.get("public", host=HOST) == 404
+
+
 def test_a_worker_that_hangs_is_covered_named_and_replaced(gateway: Gateway) -> None:
     hung = gateway.workers[1]
     gateway.kill(hung, signal.SIGSTOP)
