@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 BATCH_MAX = 64
 """Commands that one publication may carry; the next ones wait for the next."""
+FIRST_VERDICTS_S = 3.0
+"""How long a start waits for checks when nobody recalls which instances are healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +138,17 @@ class Controller:
     async def start(self, floor: int = 0, last: Snapshot | None = None) -> None:
         """Read the store, take up where the last control process was, publish.
 
-        `floor` is a generation that was seen, `last` the snapshot in the file. Raises
-        `StoreRefused`, `StoreUnavailable`.
+        `floor` is a generation that was seen, `last` the snapshot in the file. Workers
+        may serve what cannot be recalled: the instances are checked first then, or
+        healthy ones would get no requests. Raises `StoreRefused`, `StoreUnavailable`.
         """
         self.state, meta = await self._store.open()
         self._generation = max(meta.generation, floor, last.generation if last else 0)
         if not self.state.keys:
             await self._make_first_key()
         self._projection.begin(self.state, last)
+        if last is None and floor:
+            await self._wait_for_first_verdicts()
         self._publish(self._compile())
 
     async def run(self) -> None:
@@ -265,6 +270,30 @@ class Controller:
     def is_applied(self) -> bool:
         """Has every worker that takes requests the last published snapshot?"""
         return not self._publisher.applied(self.snapshot.generation).late
+
+    # --- starting ----------------------------------------------------------------------------
+
+    async def _wait_for_first_verdicts(self) -> None:
+        """Until every instance has one, for a bounded time; takes them in."""
+        missing = self._projection.unjudged(self.state)
+        timer = asyncio.ensure_future(self._clock.sleep(FIRST_VERDICTS_S))
+        seen = 0
+        try:
+            while True:
+                missing.difference_update(r.instance for r in self._reports[seen:])
+                seen = len(self._reports)
+                if not missing or timer.done():
+                    break
+                self._has_mail.clear()
+                mail = asyncio.ensure_future(self._has_mail.wait())
+                await asyncio.wait({mail, timer}, return_when=asyncio.FIRST_COMPLETED)
+                mail.cancel()
+        finally:
+            timer.cancel()
+        if missing:
+            log.warning("%d instances have not been checked in time", len(missing))
+        reports, self._reports = self._reports, []
+        self._projection.take_reports(self.state, reports, self._clock.monotonic())
 
     # --- the inbox ---------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 1. the store is opened; one that is refused ends the gateway with a message and
    exit code 2, nothing else does;
 2. the last published snapshot is recalled, so that a restart changes no traffic;
-3. a new snapshot is published at once, above every generation ever seen;
+3. a new snapshot is published at once, above every generation ever seen; if there
+   was one that cannot be recalled, the instances are checked before, for 3 s at most;
 4. only then, and when the supervisor has told which workers there are, the API
    answers.
 

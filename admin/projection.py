@@ -62,6 +62,17 @@ class Projection:
         self.take_state(state)
         self._observing.forget_unknown()
 
+    def unjudged(self, state: State) -> set[InstanceId]:
+        """The instances that are checked and of which nothing is known yet."""
+        known = self.observed
+        return {
+            i.id
+            for sid, instances in known.instances.items()
+            if not state.services[sid].leaving
+            for i in instances
+            if i.id not in known.health
+        }
+
     def take_state(self, state: State) -> None:
         """Take in where the instances of this state are, and have new ones checked."""
         before = self._static.services

@@ -103,18 +103,23 @@ def test_a_damaged_snapshot_file_with_control_away_leaves_the_traffic_to_the_sib
     gateway: Gateway,
 ) -> None:
     snapshot = gateway.state / "snapshot.json"
-    with control_away(gateway):
-        data = snapshot.read_bytes()
-        snapshot.write_bytes(data[:-1] + b"]")
-        gateway.kill_worker(0)
-        gateway.wait_said("no snapshot yet")
+    with Load(gateway.ports["public"], HOST, keeping=4, per_request=4) as load:
+        with control_away(gateway):
+            data = snapshot.read_bytes()
+            snapshot.write_bytes(data[:-1] + b"]")
+            kill = gateway.kill_worker(0)
+            gateway.wait_said("no snapshot yet")
+            assert the_services(gateway) == {"v2"}
+            assert gateway.said("worker-0 is ready") == 1
+        gateway.wait_said("worker-0 is ready", 1, timeout_s=30)
+        gateway.wait_ready()
+        # The file was all that told which instances are healthy. They were checked anew
+        # before anything was published, so nobody noticed.
         assert the_services(gateway) == {"v2"}
-        assert gateway.said("worker-0 is ready") == 1
-    gateway.wait_said("worker-0 is ready", 1, timeout_s=30)
-    gateway.wait_ready()
-    # The file was all that told which instances are healthy: they are checked anew.
-    wait_until(lambda: gateway.get("public", host=HOST) == 200)
-    assert the_services(gateway) == {"v2"}
+        load.wait_answers(50)
+    verdict = judge(load.records, [kill])
+    assert not verdict.failed, verdict
+    assert {r.service for r in load.records if not r.failure} == {"v2"}
     assert gateway.api.weights(HOST) == {"v1": 0, "v2": 100}
 
 

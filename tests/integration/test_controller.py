@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from admin.audit import GATEWAY, Actor, AuditEntry, AuditResult
-from admin.controller import Controller, Outcome
+from admin.controller import FIRST_VERDICTS_S, Controller, Outcome
 from admin.publisher import Applied, Publisher
 from admin.removal import Remover
 from admin.store.base import Store, StoreUnavailable
@@ -176,7 +176,6 @@ def test_a_start_publishes_at_once_above_every_generation_seen(tmp_path: Path) -
             generation = s.controller.snapshot.generation
         for floor, last, expected in (
             (0, None, generation + 1),
-            (50, None, 51),
             (50, replace(s.controller.snapshot, generation=70), 71),
         ):
             async with scene(tmp_path, store, floor=floor, last=last) as s:
@@ -221,6 +220,59 @@ def test_health_survives_a_restart_and_only_new_instances_are_unknown(tmp_path: 
             assert len(s.checks.watched[V1]) == 3
 
     run(go())
+
+
+@asynccontextmanager
+async def start_without_file(folder: Path) -> AsyncIterator[tuple[Scene, asyncio.Task[None]]]:
+    """The successor of a control process that served both versions and an instance leaving."""
+    store = MemoryStore()
+    async with scene(folder, store) as before:
+        for command in (*TWO, service("v3", "other.example")):
+            await before.execute(command)
+        await before.execute(RemoveService("v3", force=True))
+    made = Scene(folder, store, 5.0)
+    start = asyncio.create_task(made.controller.start(floor=50))
+    await settle()
+    try:
+        yield made, start
+    finally:
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await made.publisher.close()
+
+
+def test_when_nobody_recalls_the_instances_they_are_checked_before_anything_is_published(
+    tmp_path: Path,
+) -> None:
+    async def go() -> None:
+        async with start_without_file(tmp_path) as (s, start):
+            assert set(s.checks.watched) == {V1, V2}
+            s.controller.report_health(instance("v1"), Health.HEALTHY)
+            await settle()
+            assert not start.done()
+            assert s.controller.snapshot.generation == 0
+            s.controller.report_health(instance("v2"), Health.UNHEALTHY)
+            await start
+            assert s.controller.snapshot.generation == 51
+            assert [s.condition(v) for v in (V1, V2)] == [Condition.UP, Condition.DOWN]
+
+    run(go())
+
+
+def test_instances_that_cannot_be_checked_delay_a_start_for_a_bounded_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def go() -> None:
+        async with start_without_file(tmp_path) as (s, start):
+            s.controller.report_health(instance("v1"), Health.HEALTHY)
+            await s.clock.advance(FIRST_VERDICTS_S - 0.1)
+            assert not start.done()
+            await s.clock.advance(0.1)
+            await start
+            assert [s.condition(v) for v in (V1, V2)] == [Condition.UP, Condition.DOWN]
+
+    run(go())
+    assert "1 instances have not been checked" in caplog.text
 
 
 # --- commands --------------------------------------------------------------------------------
