@@ -321,3 +321,38 @@ async def test_broken_chunks_from_a_client_are_400_and_never_complete() -> None:
         assert (await client.answer()).status == 400
         await eventually(lambda: len(targets) == 1)
         assert b"0\r\n\r\n" not in targets[0]
+
+
+@on_both_transports
+async def test_a_connection_that_cannot_be_made_in_time_is_504() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting = []
+        for _ in range(4):  # the queue is full after one or two: the kernel drops further SYNs
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+            waiting.append(one)
+        await asyncio.sleep(0.05)
+        world = snapshot([route({"one": 1}, connect_s=0.3)], [service("one", port)])
+        async with plane(world) as found:
+            client = await found.client()
+            started = asyncio.get_running_loop().time()
+            assert (await client.ask(get())).status == 504
+            assert asyncio.get_running_loop().time() - started > 0.25
+        for one in waiting:
+            one.close()
+
+
+@on_both_transports
+async def test_an_upstream_connection_that_was_idle_too_long_is_closed_not_used() -> None:
+    async with proxied(config=settings(upstream_idle=0.3)) as (found, origin):
+        client = await found.client()
+        for _ in range(3):
+            assert (await client.ask(get())).status == 200
+        assert origin.connections == 1
+        await eventually(lambda: origin.open == 0)
+        assert (await client.ask(get())).status == 200
+        assert origin.connections == 2
