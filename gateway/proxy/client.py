@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PENDING_BYTES = 64 * 1024
 """Reading pauses when this much waits behind the request under way."""
+REQUESTS_A_TURN = 32
+"""A client gets this many answers at once before others have their turn."""
 LINGER_S = 5.0
 FOREVER = float("inf")
 
@@ -120,6 +122,8 @@ class ClientConnection(asyncio.Protocol):
             return
         else:
             self.pending = self.pending + data if self.pending else data
+            if not self.writable and len(self.pending) > PENDING_BYTES:
+                self.set_reading(False)  # it does not read its answers either
             if not self._processing:
                 self._process()
 
@@ -150,8 +154,8 @@ class ClientConnection(asyncio.Protocol):
         self.writable = True
         if self.exchange is not None:
             self.exchange.client_writable(True)
-        elif self.pending and not self._processing:
-            self._process()
+        else:
+            self._go_on()
 
     # -- what an exchange does with it
 
@@ -262,14 +266,35 @@ class ClientConnection(asyncio.Protocol):
     # -- heads
 
     def _process(self) -> None:
-        """Serve the requests that wait, until one is under way or a head is incomplete."""
+        """Serve the requests that wait, until one is under way or a head is incomplete.
+
+        After a few that were answered at once, others get their turn.
+        """
         self._processing = True
         try:
-            while self.pending and self.writable and self.exchange is None:
-                if self.phase is _LINGER or not self._next_request():
-                    break
+            for _ in range(REQUESTS_A_TURN):
+                if not self._may_begin() or not self._next_request():
+                    return
         finally:
             self._processing = False
+        if self._may_begin():
+            self.set_reading(False)
+            self.plane.loop.call_soon(self._go_on)
+
+    def _may_begin(self) -> bool:
+        return (
+            self.exchange is None
+            and self.writable
+            and bool(self.pending)
+            and self.phase is not _LINGER
+        )
+
+    def _go_on(self) -> None:
+        """Read and serve again after a pause of our own or of the client's."""
+        if self.exchange is None and self.transport is not None:
+            self.set_reading(True)
+            if not self._processing:
+                self._process()
 
     def _next_request(self) -> bool:
         try:

@@ -277,7 +277,11 @@ class DataPlane:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
         now = self.time()
         for client in [c for c in self._clients if c.deadline < now]:
-            client.expire()
+            try:
+                client.expire()
+            except Exception:  # one connection must not keep the others from their deadlines
+                log.exception("a connection broke at its deadline")
+                client.abort()
         not_before = now - self.timeouts.upstream_idle
         gone = []
         for pool, instance in self._pools.items():

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import resource
 
+from gateway.proxy.client import REQUESTS_A_TURN
 from gateway.runtime.settings import LimitSettings, Settings
 from tests.support.plane import Plane, chunked, get, on_both_transports, post, proxied, settings
 from tests.support.wire import Peer, eventually
@@ -259,3 +260,48 @@ async def test_a_lame_duck_serves_and_says_goodbye() -> None:
         assert answer.get(b"connection") == b"close"
         late = await found.client()
         assert (await late.ask(get())).status == 200
+
+
+@on_both_transports
+async def test_who_reads_no_answers_is_not_read_either() -> None:
+    block = get(host=b"unknown.test") * 4000
+    async with proxied() as (found, _origin):
+        client = await found.client()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        sent = 0
+        try:
+            while sent < 64 << 20:
+                await asyncio.wait_for(client.send(block), 1)
+                sent += len(block)
+        except TimeoutError:
+            pass
+        assert sent < 32 << 20  # kernel buffers on loopback hold some
+        (served,) = found.dataplane._clients
+        assert len(served.pending) < 1 << 20
+        other = await found.client()
+        assert (await other.ask(get())).status == 200
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(5000):
+            assert (await client.answer()).status == 404
+
+
+@on_both_transports
+async def test_a_flood_of_small_requests_leaves_turns_to_others() -> None:
+    async with proxied() as (found, _origin):
+        client = await found.client()
+        turns = 0
+        over = False
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            if not over:
+                asyncio.get_running_loop().call_soon(turn)
+
+        turn()
+        await client.send(get(host=b"unknown.test") * 3200 + get())
+        for _ in range(3200):
+            assert (await client.answer()).status == 404
+        assert (await client.answer()).status == 200
+        over = True
+        assert turns >= 3200 // REQUESTS_A_TURN
