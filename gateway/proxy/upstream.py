@@ -18,6 +18,8 @@ from typing import Protocol, cast
 from .transports import WRITE_HIGH_WATER, Transports, end_writing
 
 IDLE_PER_ADDRESS = 1024
+CLOSE_S = 30.0
+"""How long what was written may take to be sent on a connection that is closed."""
 QUARANTINE_S = 0.05
 """How long a connection waits after an answer that must have no body.
 
@@ -131,8 +133,11 @@ class UpstreamConnection(asyncio.Protocol):
         """End the connection in order, after what was written; its user hears nothing more."""
         self.user = None
         self.use = _CLOSED
-        if self.transport is not None:
-            self.transport.close()
+        transport = self.transport
+        if transport is not None:
+            transport.close()
+            if transport.get_write_buffer_size():  # an origin that never reads it must not keep us
+                self.pool.transports.loop.call_later(self.pool.close_s, transport.abort)
 
     def _end_quarantine(self) -> None:
         if self.use is _QUARANTINE:
@@ -193,10 +198,13 @@ class UpstreamConnection(asyncio.Protocol):
 class UpstreamPool:
     """The connections of this worker to one address. Most recently used first."""
 
-    __slots__ = ("closed", "host", "idle", "open", "port", "transports")
+    __slots__ = ("close_s", "closed", "host", "idle", "open", "port", "transports")
 
-    def __init__(self, transports: Transports, host: str, port: int) -> None:
+    def __init__(
+        self, transports: Transports, host: str, port: int, close_s: float = CLOSE_S
+    ) -> None:
         self.transports = transports
+        self.close_s = close_s
         self.host = host
         self.port = port
         self.idle: list[UpstreamConnection] = []

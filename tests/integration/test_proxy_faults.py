@@ -6,6 +6,8 @@ import asyncio
 import socket
 
 from gateway.proxy.retry import MAX_ATTEMPTS
+from gateway.proxy.transports import Transports
+from gateway.proxy.upstream import UpstreamConnection, UpstreamPool
 from gateway.runtime.settings import EjectionSettings
 from tests.support.plane import (
     get,
@@ -356,3 +358,47 @@ async def test_an_upstream_connection_that_was_idle_too_long_is_closed_not_used(
         await eventually(lambda: origin.open == 0)
         assert (await client.ask(get())).status == 200
         assert origin.connections == 2
+
+
+class Writer:
+    """Opens a connection and writes more than the other side takes."""
+
+    def __init__(self) -> None:
+        self.ready = asyncio.Event()
+
+    def upstream_ready(self, connection: UpstreamConnection) -> None:
+        connection.write(b"x" * (32 << 20))
+        self.ready.set()
+
+    def upstream_failed(self, error: OSError) -> None:
+        raise AssertionError(error)
+
+    def upstream_data(self, data: bytes) -> None: ...
+
+    def upstream_eof(self) -> bool:
+        return False
+
+    def upstream_lost(self, error: Exception | None) -> None: ...
+
+    def upstream_writable(self, writable: bool) -> None: ...
+
+
+@on_both_transports
+async def test_an_origin_that_never_reads_does_not_keep_a_closed_connection() -> None:
+    gate = asyncio.Event()
+
+    async def never_reads(peer: Peer) -> None:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await gate.wait()
+
+    origin = await Origin(never_reads).start()
+    transports = Transports(asyncio.get_running_loop(), "uvloop")
+    pool = UpstreamPool(transports, "127.0.0.1", origin.port, close_s=0.2)
+    user = Writer()
+    connection = pool.connect(user)
+    await asyncio.wait_for(user.ready.wait(), 5)
+    connection.close()
+    assert pool.open == 1
+    await eventually(lambda: pool.open == 0, 3)
+    gate.set()
+    await origin.stop()

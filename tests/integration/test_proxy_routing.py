@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 
-from gateway.core.model import AtZero
+from gateway.core.model import AtZero, BalancerName
 from gateway.core.snapshot import Condition
 from tests.support.plane import (
     Plane,
@@ -252,3 +253,34 @@ async def test_health_is_answered_on_its_own_listener() -> None:
         answer = await client.ask(get(b"/readyz"))
         assert answer.status == 503
         assert answer.get(b"connection") == b"close"
+
+
+@on_both_transports
+async def test_a_busy_instance_is_left_alone_by_balancers_that_look() -> None:
+    busy = asyncio.Event()
+    done = asyncio.Event()
+
+    async def first(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            busy.set()
+            await done.wait()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst")
+
+    for balancer in (BalancerName.LEAST_REQUESTS, BalancerName.TWO_RANDOM_CHOICES):
+        busy.clear()
+        done.clear()
+        async with AsyncExitStack() as stack:
+            slow = await Origin(first).start()
+            stack.push_async_callback(slow.stop)
+            ports = await origins(stack, "second")
+            one = service("v1", slow.port, balancer=balancer)
+            both = service("v1", slow.port, ports["second"], balancer=balancer)
+            async with plane(snapshot([route({"v1": 1})], [one])) as found:
+                waiting = await found.client()
+                await waiting.send(get())
+                await asyncio.wait_for(busy.wait(), 5)
+                found.dataplane.apply(snapshot([route({"v1": 1})], [both], 2))
+                assert await served_by(found, 20) == {"second": 20}
+                done.set()
+                assert (await waiting.answer()).body == b"first"
