@@ -9,15 +9,22 @@ from enum import StrEnum
 from gateway.core.commands import (
     AddAffinityKey,
     AddToken,
+    AdvanceRelease,
     Command,
+    ConfirmRelease,
     DeleteRoute,
     DrainInstance,
+    EndSmooth,
     FinishRemoval,
     PutService,
+    RemoveApplication,
     RemoveToken,
     ResumeInstance,
+    RollbackRelease,
     SetRoutePolicy,
     SetWeights,
+    ShiftRelease,
+    StartRelease,
 )
 from gateway.core.errors import Refused
 from gateway.core.model import Role, route_id
@@ -96,6 +103,10 @@ def target_of(command: Command, state: State) -> str:
             return command.name
         case FinishRemoval():
             return command.service
+        case StartRelease() | RemoveApplication():
+            return command.application
+        case ShiftRelease() | ConfirmRelease() | RollbackRelease() | AdvanceRelease() | EndSmooth():
+            return command.release
         case _:
             found = matching(command.service, state.services)
             return found[0] if len(found) == 1 else command.service

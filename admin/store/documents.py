@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from admin.audit import AuditEntry
 from gateway.core.model import AffinityKey, InstanceId, Route, Service, Token
+from gateway.core.release import Application, Release
 from gateway.core.state import Changes, State
 
 
@@ -27,6 +28,8 @@ class Kind(StrEnum):
     TOKEN = "token"  # noqa: S105 - a kind, not a secret
     DRAINED = "drained"
     """One document: the list of drained instances."""
+    APPLICATION = "application"
+    RELEASE = "release"
     KEYS = "keys"
     """One document: the affinity keys, newest first."""
 
@@ -35,6 +38,8 @@ _ADAPTERS: dict[Kind, TypeAdapter[Any]] = {
     Kind.SERVICE: TypeAdapter(Service),
     Kind.ROUTE: TypeAdapter(Route),
     Kind.TOKEN: TypeAdapter(Token),
+    Kind.APPLICATION: TypeAdapter(Application),
+    Kind.RELEASE: TypeAdapter(Release),
     Kind.DRAINED: TypeAdapter(list[InstanceId]),
     Kind.KEYS: TypeAdapter(tuple[AffinityKey, ...]),
 }
@@ -53,6 +58,8 @@ def documents(changes: Changes) -> Iterator[tuple[Kind, str, bytes | None]]:
     yield from ((Kind.SERVICE, k, _body(v)) for k, v in changes.services.items())
     yield from ((Kind.ROUTE, k, _body(v)) for k, v in changes.routes.items())
     yield from ((Kind.TOKEN, k, _body(v)) for k, v in changes.tokens.items())
+    yield from ((Kind.APPLICATION, k, _body(v)) for k, v in changes.applications.items())
+    yield from ((Kind.RELEASE, k, _body(v)) for k, v in changes.releases.items())
     if changes.drained is not None:
         yield Kind.DRAINED, THE_ONE, _body(sorted(changes.drained))
     if changes.keys is not None:
@@ -82,6 +89,8 @@ def state_of(revision: int, rows: Iterable[tuple[str, str, bytes]]) -> State:
         drained=frozenset(found[Kind.DRAINED].get(THE_ONE, ())),
         keys=found[Kind.KEYS].get(THE_ONE, ()),
         tokens=found[Kind.TOKEN],
+        applications=found[Kind.APPLICATION],
+        releases=dict(sorted(found[Kind.RELEASE].items(), key=lambda r: (r[1].created, r[0]))),
     )
 
 

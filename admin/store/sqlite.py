@@ -52,7 +52,11 @@ def _create(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+def _with_releases(db: sqlite3.Connection) -> None:
+    """Applications and releases are documents too: an older program must not open it any more."""
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _with_releases)
 """Entry n leads from schema n to n + 1; all that are needed run in one transaction."""
 
 SCHEMA = len(MIGRATIONS)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .model import AffinityKey, InstanceId, RouteId, RoutePolicy, Service, ServiceId, Token
+from .phases import Event
+from .release import ConfirmMode, OnDeadline, Strategy, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,109 @@ class RemoveToken:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class StartRelease:
+    """Deploy a template: the first deployment of an application, or its next release.
+
+    `template` None: the one before the last confirmed release (a reverse release).
+    Times are seconds; `now` since the epoch.
+    The same `key` again gives the release it began. Every release command carries
+    who asks (`by`) and why (`reason`) for the timeline.
+    """
+
+    application: str
+    template: Template | None
+    strategy: Strategy
+    deadline_s: float
+    on_deadline: OnDeadline
+    now: float
+    by: str
+    reason: str = ""
+    key: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What was noticed when the template was read."""
+    keep: int = 100
+    """How many releases that are over stay in the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftRelease:
+    """Give the new services `percent` of the release's part of each route that has both sides.
+
+    `release`: a release's id, or an application's name for the one in flight;
+    likewise in the next two.
+    """
+
+    release: str
+    percent: float
+    now: float
+    by: str
+    reason: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmRelease:
+    """Keep the new services, remove the old ones."""
+
+    release: str
+    mode: ConfirmMode
+    now: float
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRelease:
+    """Keep the old services, remove the new ones."""
+
+    release: str
+    now: float
+    by: str
+    reason: str = ""
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceRelease:
+    """Something was observed; carried out if the state still shows it, else nothing."""
+
+    release: str
+    event: Event
+    now: float
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndSmooth:
+    """Give a smooth confirmation up: the weights from before it come back."""
+
+    release: str
+    now: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleService:
+    """Keep `scale` instances of a launched service running."""
+
+    service: str
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveApplication:
+    """Drain and remove all services of an application, then itself."""
+
+    application: str
+    now: float
+    by: str
+    force: bool = False
+    drain_s: float | None = None
+
+
 Command = (
     SetWeights
     | SetRoutePolicy
@@ -129,4 +234,12 @@ Command = (
     | AddAffinityKey
     | AddToken
     | RemoveToken
+    | StartRelease
+    | ShiftRelease
+    | ConfirmRelease
+    | RollbackRelease
+    | AdvanceRelease
+    | EndSmooth
+    | ScaleService
+    | RemoveApplication
 )

@@ -69,6 +69,8 @@ def condition(
     """May this instance be given a request? Draining wins over every verdict of checks."""
     if service is None or service.leaving or instance.id in state.drained:
         return Condition.DRAINING
+    if instance.id in observed.retiring:
+        return Condition.DRAINING
     if observed.health.get(instance.id) is not Health.HEALTHY:
         return Condition.DOWN
     if observed.address_of(instance) is None:
@@ -207,6 +209,7 @@ class Compiler:
             _changed(old.health, observed.health)
             | _changed(old.addresses, observed.addresses)
             | (old.ejected ^ observed.ejected)
+            | (old.retiring ^ observed.retiring)
             | (self._state.drained ^ state.drained)
         )
         stale.update(self._service_of[i] for i in touched if i in self._service_of)

@@ -44,6 +44,7 @@ from .model import (
 from .names import did_you_mean, find_route, matching, quote, weights_by_name
 from .observed import Observed
 from .registration import finish_removal, mark_coexist, put_service, remove_service
+from .releasing import decide_release
 from .state import State
 
 __all__ = ["Decided", "decide"]
@@ -79,6 +80,8 @@ def decide(state: State, command: Command, observed: Observed) -> Decided:
             return _add_token(state, command)
         case RemoveToken():
             return _remove_token(state, command)
+        case _:
+            return decide_release(state, command, observed)
 
 
 # --- weights ---------------------------------------------------------------------------

@@ -42,6 +42,10 @@ class CheckKind(StrEnum):
 
     HTTP = "http"
     TCP = "tcp"
+    COMMAND = "command"
+    """A program that ends with 0; run beside the instance, with its environment."""
+    RUNNING = "running"
+    """Nothing is asked: an instance that runs is healthy (no probe and no routed port)."""
 
 
 class BalancerName(StrEnum):
@@ -99,6 +103,8 @@ class Check:
     rise: int | None = None
     fall: int | None = None
     initial_delay_s: float = 0.0
+    command: tuple[str, ...] = ()
+    """Of kind `COMMAND`: program and arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +112,14 @@ class Claim:
     """A service's wish to be a member of a route.
 
     `port` is the container port that serves this route; None means the port
-    of the instance's own endpoint.
+    of the instance's own endpoint. Not `sticky`: the route keeps no sessions,
+    unless its policy says otherwise.
     """
 
     host: str
     path: str = "/"
     port: int | None = None
+    sticky: bool = True
 
     @property
     def route(self) -> RouteId:
@@ -120,8 +128,31 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Launch:
+    """What a launcher starts for each instance of a service, as its template says it.
+
+    Absent values (None) are the image's own. `environment` is sorted by name.
+    """
+
+    image: str
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    external_links: tuple[str, ...] = ()
+    """Hosts this service calls through the gateway."""
+    working_dir: str | None = None
+    stop_grace_s: float | None = None
+    """From TERM to KILL; None: the launcher's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
-    """A desired service: a named set of like instances and the routes it joins."""
+    """A desired service: a named set of like instances and the routes it joins.
+
+    Its instances are its `endpoints` (somebody else runs them), or `scale` copies
+    of `launch`. Its *definition* is `endpoints`, `launch` and `check`: what makes
+    it this version; everything else may change under the same name.
+    """
 
     application: str
     name: str
@@ -134,6 +165,11 @@ class Service:
     """Being removed: takes no new request, is gone once its work has ended."""
     drain_s: float | None = None
     """How long its open work may take once it is leaving; None: the configuration's."""
+    launch: Launch | None = None
+    scale: int = 1
+    """How many instances a launcher keeps running."""
+    depends: tuple[str, ...] = ()
+    """Services of the same application that must be healthy before its first start."""
 
     @property
     def id(self) -> ServiceId:
@@ -184,6 +220,8 @@ class Route:
     path: str
     weights: Mapping[ServiceId, int] = field(default_factory=dict)
     policy: RoutePolicy = RoutePolicy()
+    is_held: bool = False
+    """Only selectors lead here; all other requests go where they would without this route."""
 
     @property
     def id(self) -> RouteId:

@@ -24,6 +24,10 @@ class Observed:
     """Instances out of rotation because real requests failed on them."""
     addresses: Mapping[InstanceId, str] = field(default_factory=dict)
     """The IP address behind an instance's host name, as a check last reached it."""
+    retiring: frozenset[InstanceId] = frozenset()
+    """Instances their launcher is about to stop: no new work, open work goes on."""
+    running: frozenset[ServiceId] | None = None
+    """Services with a process of a launcher, stopping ones included; None: not known yet."""
 
     def health_of(self, instance: InstanceId) -> Health:
         """The verdict of the active checks of an instance."""

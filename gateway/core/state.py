@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from .differences import changed, gone
 from .model import AffinityKey, InstanceId, Route, RouteId, Service, ServiceId, Token
+from .release import Application, Release
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,6 +32,10 @@ class State:
     """Affinity keys, newest first."""
     tokens: Mapping[str, Token] = field(default_factory=dict)
     """API tokens by name."""
+    applications: Mapping[str, Application] = field(default_factory=dict)
+    """By name."""
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    """By id, oldest first: those in flight and the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Changes:
     """None: as before; likewise `keys`."""
     keys: tuple[AffinityKey, ...] | None
     tokens: Mapping[str, Token | None]
+    applications: Mapping[str, Application | None]
+    releases: Mapping[str, Release | None]
 
     @property
     def is_empty(self) -> bool:
@@ -54,6 +61,8 @@ class Changes:
             or self.drained is not None
             or self.keys is not None
             or self.tokens
+            or self.applications
+            or self.releases
         )
 
 
@@ -65,6 +74,8 @@ def changes(old: State, new: State) -> Changes:
         drained=None if old.drained == new.drained else new.drained,
         keys=None if old.keys == new.keys else new.keys,
         tokens=_written(old.tokens, new.tokens),
+        applications=_written(old.applications, new.applications),
+        releases=_written(old.releases, new.releases),
     )
 
 

@@ -153,6 +153,50 @@ class RetentionSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     audit: Count = 10_000
+    releases: Count = 200
+    """Releases that are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """What the process provider runs for an image.
+
+    In `command`, `${PORT}` is the instance's port and `${PYTHON}` the gateway's own
+    interpreter; `environment` comes before the template's.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    command: Annotated[tuple[str, ...], MinLen(1)]
+    environment: dict[str, str] = field(default_factory=dict)
+    working_dir: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """The process provider: services as local processes."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    images: dict[str, ImageSettings] = field(default_factory=dict)
+    """Image name to what to run."""
+    ports: tuple[int, int] = (20000, 29999)
+    """The first and the last port instances may be given."""
+    proxy_env: bool = True
+    """Lead calls to `external_links` through the gateway by `http_proxy`."""
+    stop_grace: Delay = 10.0
+    """From TERM to KILL, for services whose template does not say."""
+    log_bytes: Annotated[int, Ge(4096)] = 10 << 20
+    """How long the output file of an instance may grow; its older half goes then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """Who says where instances are."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    process: ProcessSettings = ProcessSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +225,7 @@ class Settings:
     limits: LimitSettings = LimitSettings()
     releases: ReleaseSettings = ReleaseSettings()
     retention: RetentionSettings = RetentionSettings()
+    providers: ProviderSettings = ProviderSettings()
     trusted_proxies: tuple[str, ...] = ()
     access_log: str = "off"
     """`off`, `stdout` or a file."""
@@ -234,8 +279,10 @@ def _build(kind: Any, value: Any) -> Any:
         item = typing.get_args(kind)[1]
         return {k: _build(item, v) for k, v in value.items()}
     if origin is tuple:
-        item = typing.get_args(kind)[0]
-        return tuple(_build(item, v) for v in value)
+        items = typing.get_args(kind)
+        if items[1:] == (...,):
+            return tuple(_build(items[0], v) for v in value)
+        return tuple(_build(item, v) for item, v in zip(items, value, strict=True))
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         return kind(**{k: _build(hints[k], v) for k, v in value.items()})  # type: ignore[operator]
