@@ -41,7 +41,7 @@ from .audit import (
     target_of,
 )
 from .clock import Clock
-from .observing import EjectionReport, HealthReport, Report
+from .observing import EjectionReport, HealthReport, LaunchReport, Report
 from .projection import Checks, Projection
 from .publisher import Applied, Publisher, WorkerStatus
 from .store.base import StaleRevision, Store, StoreUnavailable
@@ -129,15 +129,18 @@ class Controller:
         self._projection = Projection(settings, checks)
         self._asks: list[_Ask] = []
         self._reports: list[Report] = []
+        self._launched: LaunchReport | None = None
         self._has_mail = asyncio.Event()
         self._generation = 0
         self._watchers: list[Callable[[], None]] = []
+        self._observers: list[Callable[[], None]] = []
 
     # --- starting and running -----------------------------------------------------------
 
     async def start(self, floor: int = 0, last: Snapshot | None = None) -> None:
         """Read the store, take up where the last control process was, publish.
 
+        What a launcher has running is to be reported before, or it is missing at first.
         `floor` is a generation that was seen, `last` the snapshot in the file. Workers
         may serve what cannot be recalled: the instances are checked first then, or
         healthy ones would get no requests. Raises `StoreRefused`, `StoreUnavailable`.
@@ -146,7 +149,8 @@ class Controller:
         self._generation = max(meta.generation, floor, last.generation if last else 0)
         if not self.state.keys:
             await self._make_first_key()
-        self._projection.begin(self.state, last)
+        launched, self._launched = self._launched, None
+        self._projection.begin(self.state, last, launched)
         if last is None and floor:
             await self._wait_for_first_verdicts()
         self._publish(self._compile())
@@ -232,6 +236,11 @@ class Controller:
         self._reports.append(EjectionReport(InstanceId(instance), until))
         self._has_mail.set()
 
+    def report_launched(self, report: LaunchReport) -> None:
+        """What a launcher has running, all of it."""
+        self._launched = report
+        self._has_mail.set()
+
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on."""
         self.settings = settings
@@ -241,6 +250,10 @@ class Controller:
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` after every change of the desired state; it must return at once."""
         self._watchers.append(watcher)
+
+    def on_observed(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` after every change of the observed state; it must return at once."""
+        self._observers.append(watcher)
 
     # --- what others want to know ------------------------------------------------------------
 
@@ -318,7 +331,8 @@ class Controller:
         reports, self._reports = self._reports, []
         if self._asks:
             self._has_mail.set()
-        state = self.state
+        state, observed = self.state, self.observed
+        self._take_launched()
         self._projection.take_reports(state, reports, self._clock.monotonic())
         carried_out = [
             (ask, result) for ask in asks if (result := await self._carry_out(ask)) is not None
@@ -338,6 +352,14 @@ class Controller:
         if self.state is not state:
             for watcher in self._watchers:
                 watcher()
+        if self.observed is not observed:
+            for watcher in self._observers:
+                watcher()
+
+    def _take_launched(self) -> None:
+        report, self._launched = self._launched, None
+        if report is not None:
+            self._projection.take_launched(self.state, report)
 
     async def _carry_out(self, ask: _Ask) -> tuple[State, State, tuple[str, ...]] | None:
         """Decide and store one command; None: it was refused, and its asker knows."""

@@ -41,6 +41,19 @@ class EjectionReport:
 Report = HealthReport | EjectionReport
 
 
+@dataclass(frozen=True, slots=True)
+class LaunchReport:
+    """Everything a launcher has running: a full report, the one before it is void.
+
+    `instances` are those that run and are wanted or being retired; `running` names
+    every service with a process, those included whose processes are being stopped.
+    """
+
+    instances: Mapping[ServiceId, tuple[Instance, ...]] = field(default_factory=dict)
+    retiring: frozenset[InstanceId] = frozenset()
+    running: frozenset[ServiceId] = frozenset()
+
+
 @dataclass(slots=True)
 class Observing:
     """The observed world, and what is remembered to keep it right."""
@@ -83,6 +96,14 @@ class Observing:
         self.observed = replace(self.observed, instances=instances)
         self._forget(before - self._at.keys())
         return tuple(stale)
+
+    def take_processes(
+        self, retiring: frozenset[InstanceId], running: frozenset[ServiceId]
+    ) -> None:
+        """What a launcher says about its processes."""
+        known = self.observed
+        if (known.retiring, known.running) != (retiring, running):
+            self.observed = replace(known, retiring=retiring, running=running)
 
     def forget_unknown(self) -> None:
         """Drop what was recalled of instances that nobody reports any more."""

@@ -11,14 +11,14 @@ from typing import Protocol
 
 from gateway.core.compile import Compiler, Defaults
 from gateway.core.differences import changed
-from gateway.core.model import Health, InstanceId, ServiceId
+from gateway.core.model import Health, InstanceId, Service, ServiceId
 from gateway.core.observed import Observed
 from gateway.core.snapshot import Affinity, Snapshot, Timeouts
 from gateway.core.state import State
 from gateway.runtime.settings import Settings
 
 from .health import Target, targets_of
-from .observing import Observing, Report
+from .observing import LaunchReport, Observing, Report
 from .providers.static import StaticProvider
 
 
@@ -44,6 +44,9 @@ class Projection:
         self._compiler = Compiler()
         self._observing = Observing()
         self._static = StaticProvider()
+        self._services: Mapping[ServiceId, Service] = {}
+        """Whose instances were last put together."""
+        self._launched: LaunchReport | None = None
 
     @property
     def observed(self) -> Observed:
@@ -55,10 +58,14 @@ class Projection:
         """When (monotonic) the observed world changes by itself."""
         return self._observing.next_change
 
-    def begin(self, state: State, last: Snapshot | None) -> None:
+    def begin(
+        self, state: State, last: Snapshot | None, launched: LaunchReport | None = None
+    ) -> None:
         """Take up where the last control process was: `last` is what it published."""
         if last is not None:
             self._observing.recall(last)
+        if launched is not None:
+            self.take_launched(state, launched)
         self.take_state(state)
         self._observing.forget_unknown()
 
@@ -75,12 +82,31 @@ class Projection:
 
     def take_state(self, state: State) -> None:
         """Take in where the instances of this state are, and have new ones checked."""
-        before = self._static.services
+        if self._services is not state.services:
+            self._take_instances(state)
+
+    def take_launched(self, state: State, report: LaunchReport) -> None:
+        """Take in what a launcher has running."""
+        if report == self._launched:
+            return
+        self._launched = report
+        self._observing.take_processes(report.retiring, report.running)
+        self._take_instances(state)
+
+    def _take_instances(self, state: State) -> None:
+        before, self._services = self._services, state.services
         found = self._static.instances(state.services)
-        if before is not state.services:
-            stale = set(changed(before, state.services))
-            stale.update(self._observing.take_instances(found))
-            self._watch(state, stale)
+        if self._launched is not None and self._launched.instances:
+            known = self.observed.instances
+            merged = dict(found)
+            for sid, instances in self._launched.instances.items():
+                if sid in state.services:
+                    # Equal instances stay the same objects: all else goes by identity.
+                    merged[sid] = old if (old := known.get(sid)) == instances else instances
+            found = merged
+        stale = set(changed(before, state.services))
+        stale.update(self._observing.take_instances(found))
+        self._watch(state, stale)
 
     def take_reports(self, state: State, reports: list[Report], now: float) -> None:
         """Take in what was reported, and that it is `now` (monotonic)."""
