@@ -1,0 +1,73 @@
+"""What is wrong with a template, and where: collected, never raised one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.core.errors import Code, FieldError, Refused
+
+SHOWN_MAX = 100
+"""How many problems, and how many warnings, are told."""
+
+Place = tuple[str | int, ...]
+"""The way from the top of the document to a value: keys and list positions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong. `code` is what a template with only such problems is refused as."""
+
+    place: Place
+    message: str
+    code: Code = Code.INVALID
+
+
+@dataclass(slots=True)
+class Findings:
+    """Problems and warnings in the order in which they were found."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, place: Place, message: str, code: Code = Code.INVALID) -> None:
+        """Something is wrong."""
+        self.problems.append(Problem(place, message, code))
+
+    def warn(self, place: Place, message: str) -> None:
+        """Something is accepted, but perhaps not what was meant."""
+        self.warnings.append(f"{dotted(place)}: {message}")
+
+
+def dotted(place: Place) -> str:
+    """`("web", "environment", 0)` -> `web.environment[0]`; bounded and printable."""
+    text = ""
+    for step in place:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            shown = step if len(step) <= 120 else step[:117] + "..."
+            shown = shown if shown.isprintable() else ascii(shown)
+            text += f".{shown}" if text else shown
+    return text
+
+
+def refusal(problems: Sequence[Problem]) -> Refused:
+    """All of `problems` (at least one) as one refusal."""
+    codes = {p.code for p in problems}
+    code = codes.pop() if len(codes) == 1 else Code.INVALID
+    shown = tuple(FieldError(dotted(p.place) or "template", p.message) for p in problems)
+    count, more = len(shown), len(shown) - SHOWN_MAX
+    detail = f"the template has {count} problem{'s' if count != 1 else ''}; mend "
+    detail += "it" if count == 1 else "them"
+    detail += " and send it again, nothing was changed"
+    if more > 0:
+        detail += f" ({more} more not shown)"
+    return Refused(code, detail, shown[:SHOWN_MAX])
+
+
+def bounded(warnings: Iterable[str]) -> tuple[str, ...]:
+    """Each warning once, and not more than anybody would read."""
+    once = tuple(dict.fromkeys(warnings))
+    more = len(once) - SHOWN_MAX
+    return once if more <= 0 else (*once[:SHOWN_MAX], f"{more} more warnings are not shown")
