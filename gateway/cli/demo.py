@@ -1,4 +1,4 @@
-"""`gateway demo`: a gateway with something behind it, and a tour to try it."""
+"""`gateway demo`: a gateway with two applications, and a tour that releases them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,20 +23,10 @@ if TYPE_CHECKING:
     from gateway.runtime.settings import Settings
 
 CONFIG = Path(__file__).parents[2] / "config" / "demo.yaml"
+TEMPLATES = CONFIG.parent / "templates"
+HOSTS = ("nginx.localhost", "serviceb.localhost")
 START_S = 30.0
-
-BACKENDS = (
-    ("page-v1", "page", 2),
-    ("page-v2", "page", 1),
-    ("api-v1", "api", 1),
-    ("api-v2", "api", 1),
-)
-"""Service, kind and number of instances."""
-
-WEIGHTS = {
-    "page.localhost": {"page-v1": 90, "page-v2": 10},
-    "api.localhost": {"api-v1": 100, "api-v2": 0},
-}
+DEPLOY_S = 60.0
 
 
 @click.command()
@@ -48,12 +39,13 @@ WEIGHTS = {
     help="Configuration of the gateway; its admin API must have `auth: none`.",
 )
 def demo(config: Path) -> None:
-    """Run a gateway with two versions of a page and of an API behind it.
+    """Run a gateway with two small applications, ready to be released.
 
     Prints a tour of lines to paste into another terminal and stays in the
-    foreground; Ctrl-C stops everything.
+    foreground; Ctrl-C stops everything. Each start begins with the tour's first
+    templates, whatever was released before.
     """
-    from gateway.demo.stage import BackendFailed, Stage
+    from gateway.demo.stage import Stage
 
     settings = settings_of(config)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -67,34 +59,34 @@ def demo(config: Path) -> None:
     except OSError as error:
         click.echo(f"gateway: {error.filename or state}: {error.strerror or error}", err=True)
         sys.exit(2)
-    except BackendFailed as failed:
-        click.echo(f"gateway: {failed}", err=True)
-        sys.exit(1)
 
 
 def _perform(stage: Stage, settings: Settings, config: Path, state: Path) -> None:
     from gateway.cli.client import AdminClient, addresses
-    from gateway.demo.tour import Places
+    from gateway.demo.tour import FIRST, Places
 
     admin = _admin_url(settings)
     public = next((e for e in settings.entrypoints.values() if not e.internal), None)
     if public is None:
         raise click.UsageError("the demo needs a public entrypoint")
-    click.echo("starting the gateway and five small servers behind it ...")
+    click.echo(f"starting the gateway and the applications {' and '.join(FIRST)} ...")
     stage.start_gateway(("run", "-c", str(config)))
-    ports = {
-        name: [stage.start_backend(name, kind) for _ in range(count)]
-        for name, kind, count in BACKENDS
-    }
     client = AdminClient(addresses(admin))
     _wait_ready(stage, client)
-    _register(client, ports)
+    _deploy(client, FIRST)
     jar = state / "cookies.txt"
     jar.unlink(missing_ok=True)
     command = command_here()
     if [str(address) for address in addresses(os.environ.get("GATEWAY_ADMIN"))] != [admin]:
         command += f" --admin {admin}"
-    _print_tour(Places(f"http://{_reachable(public.listen)}", admin, command, str(jar)), state)
+    places = Places(
+        public=f"http://{_reachable(public.listen)}",
+        admin=admin,
+        command=command,
+        templates=_from_here(TEMPLATES),
+        jar=str(jar),
+    )
+    _print_tour(places, state)
     code = stage.wait_gateway()
     click.echo(f"the gateway ended: {stage.last_words()}", err=True)
     sys.exit(code or 1)
@@ -138,38 +130,66 @@ def _wait_ready(stage: Stage, client: AdminClient) -> None:
             time.sleep(0.1)
 
 
-def _register(client: AdminClient, ports: dict[str, list[int]]) -> None:
-    """Make the routes as the tour expects them, whatever an earlier run left."""
-    from gateway.cli.client import path
+def _deploy(client: AdminClient, first: Mapping[str, str]) -> None:
+    """Deploy the templates anew, whatever an earlier run left of these applications."""
+    from gateway.cli.client import Payload, path
 
-    for name, of in ports.items():
+    for application in first:
+        _remove(client, application)
+    for application, template in first.items():
         client.call(
-            "PUT",
-            path("services", name),
-            body={
-                "routes": [{"host": f"{name.partition('-')[0]}.localhost"}],
-                "coexist": True,
-                "endpoints": [f"127.0.0.1:{port}" for port in of],
-                "health": {"path": "/health"},
-            },
+            "POST",
+            path("applications", application, "releases"),
+            body=Payload((TEMPLATES / template).read_bytes(), "application/yaml"),
         )
-    for route, weights in WEIGHTS.items():
-        client.call("PATCH", path("routes", route, "weights"), body=weights)
-    client.call("PUT", path("routes", "page.localhost"), body={"selectors": True})
-    deadline = time.monotonic() + START_S
-    for name in ports:
-        while time.monotonic() < deadline:
-            answer = client.get(path("services", name, "instances"))
-            if all(instance["health"] == "healthy" for instance in answer["instances"]):
-                break
+    deadline = time.monotonic() + DEPLOY_S
+    for application in first:
+        while (release := _release_in_flight(client, application)) is not None:
+            if time.monotonic() > deadline:
+                raise click.ClickException(f"{release['id']} waits for {release['waiting_for']}")
             time.sleep(0.05)
+
+
+def _remove(client: AdminClient, application: str) -> None:
+    from gateway.cli.client import Refused, path
+
+    deadline = time.monotonic() + DEPLOY_S
+    query = [("force", "true"), ("drain_timeout", "0")]
+    try:
+        client.call("DELETE", path("applications", application), query)
+        while time.monotonic() < deadline:
+            client.get(path("applications", application))
+            time.sleep(0.05)
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        return
+    raise click.ClickException(f"the application {application} of an earlier run does not go")
+
+
+def _release_in_flight(client: AdminClient, application: str) -> Mapping[str, Any] | None:
+    """The release in flight; None once the application is deployed."""
+    from gateway.cli.client import Refused, path
+
+    try:
+        release: Mapping[str, Any] | None = client.get(path("applications", application))["release"]
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        raise click.ClickException(
+            f"the application {application} did not come up; why: gateway logs {application}"
+        ) from None
+    return release
 
 
 def _print_tour(at: Places, state: Path) -> None:
     from gateway.demo.tour import stops
 
     click.echo(f"\nrunning: {at.public} (admin API {at.admin}, log {state / 'gateway.log'})")
-    click.echo(f"in a browser: {at.public.replace('127.0.0.1', 'page.localhost')}/")
+    click.echo(
+        "in a browser: "
+        + " and ".join(f"{at.public.replace('127.0.0.1', host)}/" for host in HOSTS)
+    )
     click.echo("\nPaste these into another terminal, in this folder:\n")
     for number, stop in enumerate(stops(at), 1):
         click.echo(style(f"# {number}. {stop.title}", "cyan"))
@@ -185,12 +205,15 @@ def command_here() -> str:
     on_path = shutil.which("gateway")
     if on_path is not None and Path(on_path).resolve() == script.resolve():
         return "gateway"
-    if not script.exists():
-        return f"{sys.executable} -m gateway"
+    return _from_here(script) if script.exists() else f"{sys.executable} -m gateway"
+
+
+def _from_here(place: Path) -> str:
+    """How a shell in this folder names a file."""
     try:
-        return str(script.relative_to(Path.cwd()))
+        return str(place.relative_to(Path.cwd()))
     except ValueError:
-        return str(script)
+        return str(place)
 
 
 def _reachable(listen: str) -> str:

@@ -1,9 +1,8 @@
-"""The processes of the demo: started together, stopped together, ended with it.
+"""The gateway of the demo as a child process: started, stopped, ended with the demo.
 
-Every child has a process group of its own, so that Ctrl-C in a terminal reaches
-the demo only and the order of stopping is the demo's: first the gateway, which
-drains, then what stands behind it. Should the demo be killed, the system tells
-the gateway to stop (Linux) and the backends see their standard input end.
+It has a process group of its own, so that Ctrl-C in a terminal reaches the demo
+only, which then stops the gateway; what that has launched is the gateway's to
+stop. Should the demo be killed, the system tells the gateway to stop (Linux).
 """
 
 from __future__ import annotations
@@ -18,11 +17,7 @@ from types import TracebackType
 from typing import IO, Self
 
 PR_SET_PDEATHSIG = 1
-STOP_S = 15.0
-
-
-class BackendFailed(Exception):  # noqa: N818 - says what happened
-    """A backend ended before it listened."""
+STOP_S = 30.0
 
 
 class Stage:
@@ -33,7 +28,6 @@ class Stage:
         self._log: IO[bytes] | None = None
         self._log_start = 0
         self._gateway: subprocess.Popen[bytes] | None = None
-        self._backends: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,28 +54,6 @@ class Stage:
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
 
-    def start_backend(self, name: str, kind: str) -> int:
-        """Start a backend on a free port; the port once it listens.
-
-        Raises `BackendFailed` when it does not come up.
-        """
-        backend = subprocess.Popen(  # noqa: S603 - our own program
-            [
-                *(sys.executable, "-P", "-m", "gateway.demo.backend"),
-                *("--name", name, "--kind", kind, "--tied"),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            process_group=0,
-        )
-        self._backends.append(backend)
-        assert backend.stdout is not None
-        line = backend.stdout.readline()
-        if not line:
-            raise BackendFailed(f"{name} did not start; see {self._log_path}")
-        return int(line)
-
     def gateway_code(self) -> int | None:
         """The gateway's exit code, None while it runs."""
         return None if self._gateway is None else self._gateway.poll()
@@ -97,13 +69,9 @@ class Stage:
         return "\n".join(text.strip().splitlines()[-3:])
 
     def stop(self) -> None:
-        """Stop the gateway, then the backends; again: nothing."""
+        """Stop the gateway; again: nothing."""
         if self._gateway is not None:
             _end(self._gateway)
-        for backend in self._backends:
-            backend.terminate()
-        for backend in self._backends:
-            _end(backend)
         if self._log is not None:
             self._log.close()
 
@@ -116,9 +84,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.kill()
         process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
 
 
 def _end_with_parent() -> None:
