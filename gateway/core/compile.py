@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from .differences import changed, gone
 from .model import (
+    Claim,
     Health,
     Instance,
     InstanceId,
@@ -85,21 +86,23 @@ def is_internal(route: Route) -> bool:
 
 
 def compile_route(
-    route: Route, port_of: Callable[[ServiceId, RouteId], int | None], defaults: Defaults
+    route: Route, claim_of: Callable[[ServiceId, RouteId], Claim | None], defaults: Defaults
 ) -> SnapshotRoute:
-    """One route with its policy resolved; `port_of` says which port a member serves it on."""
+    """One route with its policy resolved; `claim_of` says how a member joins it."""
     policy, internal = route.policy, is_internal(route)
     a, t = policy.affinity, policy.timeouts
+    claims = {sid: claim_of(sid, route.id) for sid in route.weights}
     return SnapshotRoute(
         id=route.id,
         host=route.host.lower(),
         path=route.path,
         internal=internal,
         members=tuple(
-            Member(sid, weight, port_of(sid, route.id)) for sid, weight in route.weights.items()
+            Member(sid, weight, claim.port if (claim := claims[sid]) is not None else None)
+            for sid, weight in route.weights.items()
         ),
         affinity=Affinity(
-            enabled=_or(a.enabled, defaults.affinity.enabled),
+            enabled=_or(a.enabled, defaults.affinity.enabled and _is_sticky(route, claims)),
             cookie=_or(a.cookie, defaults.affinity.cookie),
             max_age_s=_or(a.max_age_s, defaults.affinity.max_age_s),
             at_zero=_or(a.at_zero, defaults.affinity.at_zero),
@@ -111,7 +114,18 @@ def compile_route(
         ),
         selectors=_or(policy.selectors, internal),
         spill=policy.spill,
+        held=route.is_held,
     )
+
+
+def _is_sticky(route: Route, claims: Mapping[ServiceId, Claim | None]) -> bool:
+    """Do the members want sessions to be kept? One that does not decides for all.
+
+    Those with weight are asked, all of them when none has any: a version that joins
+    at 0 changes nothing for the clients of the others before it gets traffic.
+    """
+    asked = [sid for sid, weight in route.weights.items() if weight] or route.weights
+    return all(claim is None or claim.sticky for claim in map(claims.get, asked))
 
 
 def compile_service(state: State, observed: Observed, service: Service) -> SnapshotService:
@@ -145,7 +159,7 @@ class Compiler:
     _routes: Mapping[RouteId, SnapshotRoute] = field(default_factory=dict)
     _services: Mapping[ServiceId, SnapshotService] = field(default_factory=dict)
     _service_of: dict[InstanceId, ServiceId] = field(default_factory=dict)
-    _ports: dict[ServiceId, dict[RouteId, int | None]] = field(default_factory=dict)
+    _claims: dict[ServiceId, dict[RouteId, Claim]] = field(default_factory=dict)
     """The claims of each service, made when first asked for: one may have thousands."""
 
     def compile(
@@ -156,7 +170,7 @@ class Compiler:
         stale = _changed(old.services, state.services)
         stale_routes = set(_changed(old.routes, state.routes))
         for sid in stale:
-            self._ports.pop(sid, None)
+            self._claims.pop(sid, None)
             for service in (old.services.get(sid), state.services.get(sid)):
                 stale_routes.update(c.route for c in (service.claims if service else ()))
         if defaults != self._defaults:
@@ -165,19 +179,19 @@ class Compiler:
 
         routes, services = dict(self._routes), dict(self._services)
 
-        def port_of(sid: ServiceId, rid: RouteId) -> int | None:
-            ports = self._ports.get(sid)
-            if ports is None:
+        def claim_of(sid: ServiceId, rid: RouteId) -> Claim | None:
+            claims = self._claims.get(sid)
+            if claims is None:
                 service = state.services.get(sid)
-                ports = {c.route: c.port for c in service.claims} if service else {}
-                self._ports[sid] = ports
-            return ports.get(rid)
+                claims = {c.route: c for c in service.claims} if service else {}
+                self._claims[sid] = claims
+            return claims.get(rid)
 
         for rid in stale_routes:
             if (route := state.routes.get(rid)) is None:
                 routes.pop(rid, None)
             else:
-                _put(routes, rid, compile_route(route, port_of, defaults))
+                _put(routes, rid, compile_route(route, claim_of, defaults))
         for sid in stale_services:
             if (wanted := state.services.get(sid)) is None:
                 services.pop(sid, None)

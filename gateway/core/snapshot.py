@@ -23,7 +23,7 @@ from .model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, Servi
 K = TypeVar("K")
 V = TypeVar("V")
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Condition(StrEnum):
@@ -106,6 +106,8 @@ class SnapshotRoute:
     timeouts: Timeouts
     selectors: bool
     spill: bool
+    held: bool = False
+    """Answers selectors that name a member; every other request is matched as if it were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ def route_to_wire(route: SnapshotRoute) -> dict[str, Any]:
         "timeouts": [t.connect_s, t.response_header_s, t.idle_stream_s],
         "selectors": route.selectors,
         "spill": route.spill,
+        "held": route.held,
     }
 
 
@@ -221,6 +224,7 @@ def route_from_wire(w: Mapping[str, Any]) -> SnapshotRoute:
         timeouts=Timeouts(*w["timeouts"]),
         selectors=w["selectors"],
         spill=w["spill"],
+        held=w["held"],
     )
 
 

@@ -29,7 +29,11 @@ _CHUNKED = Framing.CHUNKED
 
 _REQUEST_LINE = re.compile(rb"([" + TCHAR + rb"]+) ([!\"$-~]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(rb"[" + TCHAR + rb"]+ [!\"$-~]+ HTTP/[0-9]\.[0-9]")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
+_ABSOLUTE = re.compile(rb"(?i:http(s)?)://([^/?]*)(.*)")
+_NO_PROXY = (
+    "this gateway is no forward proxy. A proxy for callers whose template declares external_links, "
+    "it serves http:// URLs of its routes only: unset https_proxy, or name the host in no_proxy"
+)
 
 
 def parse_request(
@@ -168,7 +172,7 @@ def _read_target(head: RequestHead, host: bytes | None) -> None:
     target = head.target
     method = head.method
     if method == b"CONNECT":
-        raise Malformed(501, "CONNECT is not supported")
+        raise Malformed(501, "CONNECT is not supported: " + _NO_PROXY)
     if method == b"TRACE":
         raise Malformed(405, "TRACE is not allowed")
     if host is not None:
@@ -177,13 +181,17 @@ def _read_target(head: RequestHead, host: bytes | None) -> None:
         raise Malformed(400, "no Host")
     else:
         head.host = head.authority = b""
+    head.is_absolute = False
     if target[0] != 47:  # not origin-form
         if target != b"*":
             match = _ABSOLUTE.fullmatch(target)
             if match is None:
                 raise Malformed(400, "invalid target")
-            head.host, head.authority = f.read_authority(match[1])
-            target = match[2]
+            if match[1] is not None:  # RFC 9110, 7.4: not without a certificate for that host
+                raise Malformed(421, "https:// is not served here: " + _NO_PROXY)
+            head.is_absolute = True
+            head.host, head.authority = f.read_authority(match[2])
+            target = match[3]
             if not target.startswith(b"/"):
                 # RFC 9112, 3.2.4: OPTIONS of a whole server leaves the last proxy as `*`.
                 target = b"*" if not target and method == b"OPTIONS" else b"/" + target

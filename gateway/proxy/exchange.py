@@ -3,7 +3,8 @@
     head -> route -> service -> instance -> connection -> bodies both ways -> finish
 
 The route is decided once, from one table. A failed attempt goes round from
-"instance" only while nothing reached the client and `retry.is_safe` says so.
+"instance" only while nothing reached the client and `retry.is_safe` says so;
+from "route", if the service is not on its route any more.
 Every way out ends in `_finish`, once, which feeds metrics and access log.
 
 Invariants: bytes of a request go to at most one connection at a time; a
@@ -32,6 +33,7 @@ from .codec import (
     render_response,
 )
 from .reasons import Reason
+from .refusals import NO_TARGET, missed
 from .replies import reply
 from .retry import MAX_ATTEMPTS, Failure, is_safe
 from .tunnel import Tunnel
@@ -45,25 +47,6 @@ if TYPE_CHECKING:
     from .target import Target
 
 TOO_LARGE = "the request body is larger than allowed"
-
-NO_TARGET = {
-    Verdict.UNKNOWN_SELECTION: (
-        404,
-        "the service selected by X-Gateway-Service is not on this route",
-        Reason.NO_ROUTE,
-    ),
-    Verdict.NO_SERVICE: (
-        503,
-        "no service takes traffic on this route",
-        Reason.NO_HEALTHY_UPSTREAM,
-    ),
-    Verdict.NO_HEALTHY_INSTANCE: (
-        503,
-        "no healthy instance is available",
-        Reason.NO_HEALTHY_UPSTREAM,
-    ),
-}
-"""What a client is told when there is nobody to ask."""
 
 
 class Stage(Enum):
@@ -172,15 +155,13 @@ class Exchange:
         if head.max_forwards == 0:
             self._reply(200, "this is the gateway", _REASON_NONE)
             return
-        pool = plane.world.table.match(head.host, head.path, client.entrypoint.internal)
+        table, internal = plane.world.table, client.entrypoint.internal
+        if table.has_held:
+            pool = table.match_selected(head.host, head.path, internal, head.cookies, head.selector)
+        else:
+            pool = table.match(head.host, head.path, internal)
         if isinstance(pool, Miss):
-            self._reply(
-                404,
-                "this host is served on internal entrypoints only"
-                if pool is Miss.INTERNAL_ONLY
-                else "no route for this host and path",
-                Reason.NO_ROUTE,
-            )
+            self._reply(*missed(pool, is_absolute=head.is_absolute, internal=internal))
             return
         self.pool = pool
         plane.budget.earn()
@@ -269,21 +250,56 @@ class Exchange:
             and is_safe(failure, self.head.method, self.upload.is_replayable)
             and (stale or self.plane.budget.spend())
         ):
-            following = attempt.instance if stale else self._another(target, attempt, failure)
+            following = self._following(target, attempt.instance, failure)
             if following is not None:
                 self.retries += 1
                 target.series.retried()
-                self._try(target, following, fresh=True)
+                # `self.target` is another one if all was decided anew.
+                self._try(self.target or target, following, fresh=True)
                 return
         target.series.upstream_error(reason)
         self._reply(status, detail, reason)
 
-    def _another(self, target: Target, failed: Attempt, failure: Failure) -> InstanceState | None:
-        self._tried.append(failed.instance)
+    def _following(
+        self, target: Target, failed: InstanceState, failure: Failure
+    ) -> InstanceState | None:
+        """Who is asked next: of the same service, as long as that is on the route."""
+        world = self.plane.world
+        stale = failure is Failure.STALE
+        route = world.pools.get(target.pool.route.id)
+        if route is None or target.service not in route.services:
+            self._tried.append(failed)
+            return self._decide_anew()
+        if stale and failed.usable:
+            return failed
+        self._tried.append(failed)
         following = target.service.pick(self._tried)
-        if following is None and failure is Failure.NO_ANSWER:
-            return failed.instance
+        if following is None and (stale or failure is Failure.NO_ANSWER):
+            return failed if world.instance(failed.id) is failed else None
         return following
+
+    def _decide_anew(self) -> InstanceState | None:
+        """Go the way of a request that begins now: the service was taken off its route meanwhile.
+
+        None: such a request would find nobody either.
+        """
+        head, plane = self.head, self.plane
+        pool = plane.world.table.match_selected(
+            head.host, head.path, self.client.entrypoint.internal, head.cookies, head.selector
+        )
+        if isinstance(pool, Miss):
+            return None
+        decision = pool.decide(head.cookies, head.selector)
+        service = decision.service
+        if service is None or decision.verdict is not _VERDICT_OK:
+            return None
+        instance = decision.pinned
+        if instance is None or instance in self._tried:
+            instance = service.pick(self._tried)
+        if instance is not None:
+            self.pool, self._decision, self.sticky = pool, decision, decision.sticky
+            self.target = plane.target(pool, service)
+        return instance
 
     def _drop_attempt(self) -> None:
         attempt, self._attempt = self._attempt, None

@@ -55,6 +55,7 @@ class RequestHead:
         "forwarding",
         "framing",
         "host",
+        "is_absolute",
         "keep_alive",
         "length",
         "max_forwards",
@@ -77,6 +78,8 @@ class RequestHead:
     """`target` up to `?`."""
     host: bytes
     """Lower case, without port and trailing dot, IPv6 in brackets; b"" for HTTP/1.0 without Host."""
+    is_absolute: bool
+    """The target came with a host of its own, as to a proxy (RFC 9112, 3.2.2)."""
     authority: bytes
     """Host and port as the client wrote them: the Host sent upstream."""
     minor: int

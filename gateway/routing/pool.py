@@ -137,6 +137,15 @@ class Pool:
                 return known
         return draw.next(draw.new)
 
+    def is_selected(self, cookies: bytes | None, selector: bytes | None) -> bool:
+        """Does a request with these (see `decide`) name a member, and are selectors heeded here?"""
+        if self.stale:
+            self._compile()
+        if self._selected is None:
+            return False
+        selection = self._select(self._selected, cookies, selector)
+        return selection is not None and selection is not UNKNOWN_SELECTION
+
     def set_cookie(self, service: ServiceState, instance: InstanceState, secure: bool) -> bytes:
         """The value of Set-Cookie that pins a client to `instance` of `service`.
 

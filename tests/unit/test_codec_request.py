@@ -127,7 +127,7 @@ def test_host_is_lower_case_without_port_and_authority_as_written(
     ("line", "host", "target", "path"),
     [
         (b"GET http://b.example/x?y HTTP/1.1", b"b.example", b"/x?y", b"/x"),
-        (b"GET HTTPS://B.example:1/x HTTP/1.1", b"b.example", b"/x", b"/x"),
+        (b"GET HTTP://B.example:1/x HTTP/1.1", b"b.example", b"/x", b"/x"),
         (b"GET http://b.example HTTP/1.1", b"b.example", b"/", b"/"),
         (b"GET http://b.example?q=/ HTTP/1.1", b"b.example", b"/?q=/", b"/"),
         (b"OPTIONS http://b.example HTTP/1.1", b"b.example", b"*", b"*"),
@@ -304,6 +304,8 @@ REFUSED: list[tuple[str, bytes, int]] = [
     ("absolute, comma", raw(b"GET http://a,b/x HTTP/1.1"), 400),
     ("absolute without Host", raw(b"GET http://a/ HTTP/1.1", host=None), 400),
     ("absolute, bad Host", raw(b"GET http://a/ HTTP/1.1", host=b"Host: a b"), 400),
+    ("absolute, https", raw(b"GET https://shop.example/ HTTP/1.1"), 421),
+    ("absolute, HTTPS", raw(b"GET HTTPS://shop.example/ HTTP/1.1"), 421),
     ("CONNECT", raw(b"CONNECT shop.example:80 HTTP/1.1"), 501),
     ("CONNECT origin-form", raw(b"CONNECT / HTTP/1.1"), 501),
     ("TRACE", raw(b"TRACE / HTTP/1.1"), 405),
