@@ -21,7 +21,7 @@ PURE_ROOMS = ("gateway.core", "gateway.routing")
 PURE_MODULES = frozenset(
     """
     __future__ abc array base64 binascii bisect collections contextlib dataclasses difflib enum
-    fractions functools hashlib heapq hmac ipaddress itertools json math operator re string
+    fractions functools hashlib heapq hmac ipaddress itertools json math operator re shlex string
     struct types typing
     """.split()  # noqa: SIM905 - easier to read
 )
