@@ -34,6 +34,7 @@ from .commands import (
 )
 from .decided import Decided, has_healthy, normal_path, with_routes
 from .errors import Code, FieldError, Refused, invalid
+from .guards import check_weights
 from .model import (
     WEIGHT_MAX,
     InstanceId,
@@ -98,14 +99,17 @@ def _set_weights(state: State, command: SetWeights, observed: Observed) -> Decid
             "or use force",
             extra={"weights": weights_by_name(route.weights)},
         )
-    warnings = tuple(
+    notes = check_weights(state, route, weights, force=command.force)
+    warnings = notes + tuple(
         f"{sid} gets traffic on {route.id} and has no healthy instance"
         for sid, weight in weights.items()
         if weight and not route.weights[sid] and not has_healthy(state, observed, sid)
     )
     if weights == route.weights:
         return Decided(state, warnings)
-    return Decided(with_routes(state, {route.id: replace(route, weights=weights)}), warnings)
+    is_held = route.is_held and not any(weights.values())
+    changed = replace(route, weights=weights, is_held=is_held)
+    return Decided(with_routes(state, {route.id: changed}), warnings)
 
 
 def _named_weights(route: Route, command: SetWeights) -> dict[ServiceId, int]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from .commands import FinishRemoval, MarkCoexist, PutService, RemoveService
 from .decided import Decided, normal_path, with_routes, with_service
 from .errors import Code, FieldError, Refused, invalid
+from .gone import drop_if_gone
 from .model import (
     BY_HAND,
     Claim,
@@ -145,8 +146,8 @@ def remove_service(state: State, command: RemoveService) -> Decided:
     service = find_service(state, command.service)
     if service.leaving:
         return Decided(state)
-    if service.application != BY_HAND and not command.force:
-        raise _belongs_to_application(service)
+    if service.application != BY_HAND:
+        _refuse_of_application(state, service, force=command.force)
     joined = [state.routes[c.route] for c in service.claims]
     bare = [r for r in joined if _is_last_with_traffic(r, service.id)]
     if bare and not command.force:
@@ -168,6 +169,18 @@ def remove_service(state: State, command: RemoveService) -> Decided:
     )
 
 
+def _refuse_of_application(state: State, service: Service, *, force: bool) -> None:
+    application = state.applications.get(service.application)
+    if application is not None and application.release is not None:
+        raise Refused(
+            Code.RELEASE_IN_PROGRESS,
+            f"{service.id} takes part in {application.release}: confirm it or roll it back first",
+            extra={"release": application.release},
+        )
+    if not force:
+        raise _belongs_to_application(service)
+
+
 def finish_removal(state: State, command: FinishRemoval, observed: Observed) -> Decided:
     """End a removal; see `FinishRemoval`."""
     service = state.services.get(command.service)
@@ -184,5 +197,8 @@ def finish_removal(state: State, command: FinishRemoval, observed: Observed) -> 
     }
     mine = {i.id for i in observed.instances.get(service.id, ())}
     return Decided(
-        replace(with_routes(state, empty), services=services, drained=state.drained - mine)
+        drop_if_gone(
+            replace(with_routes(state, empty), services=services, drained=state.drained - mine),
+            service.application,
+        )
     )

@@ -1,11 +1,24 @@
 """Releases begin, shift, are confirmed or rolled back: what each does to the state.
 
 Part of `decide` and as pure. `phases.py` says which phase may follow, `planning.py`
-what a template means for the services, `sharing.py` how weights move.
+what a template means for the services, `guards.py` what must be so before,
+`sharing.py` how weights move.
+
+Invariants, beside those of `decide`:
+
+* an application has one release in flight at most, and names it;
+* a phase, the weights and the services that belong to it change in one value;
+* shares of services that are no part of a release stay what they are;
+* what was observed is looked at again here: a report that is out of date is nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
+from . import guards
+from .applications import remove_application, scale_service
 from .commands import (
     AdvanceRelease,
     ConfirmRelease,
@@ -16,9 +29,19 @@ from .commands import (
     ShiftRelease,
     StartRelease,
 )
-from .decided import Decided
-from .errors import Code, Refused
+from .decided import Decided, with_routes, with_service
+from .errors import invalid
+from .flight import entered, find_release, green_services, noted, opened, put, without
+from .gone import drop_if_gone
+from .model import Route, RouteId, ServiceId
 from .observed import Observed
+from .phases import Event, illegal, step
+from .planning import captured, sides
+from .readiness import is_ready
+from .registration import FIRST_WEIGHT
+from .release import Colour, ConfirmMode, OnDeadline, Phase, Release, SmoothConfirm
+from .sharing import given_back, moved
+from .starting import start_release
 from .state import State
 
 ReleaseCommand = (
@@ -35,4 +58,290 @@ ReleaseCommand = (
 
 def decide_release(state: State, command: ReleaseCommand, observed: Observed) -> Decided:
     """Carry out a release command; raises `Refused`."""
-    raise Refused(Code.NOT_FOUND, "there is no application yet")
+    match command:
+        case StartRelease():
+            return start_release(state, command)
+        case ShiftRelease():
+            return _shift(state, command, observed)
+        case ConfirmRelease():
+            return _confirm(state, command, observed)
+        case RollbackRelease():
+            return _roll_back(state, command, observed)
+        case AdvanceRelease():
+            return _advance(state, command, observed)
+        case EndSmooth():
+            return _end_smooth(state, command)
+        case ScaleService():
+            return scale_service(state, command)
+        case RemoveApplication():
+            return remove_application(state, command)
+
+
+# --- moving traffic --------------------------------------------------------------------
+
+
+def _shift(state: State, command: ShiftRelease, observed: Observed) -> Decided:
+    release = find_release(state, command.release)
+    step(release.id, release.phase, Event.SHIFT)
+    if not 0 <= command.percent <= 100:
+        raise invalid("the share of the new services is a number from 0 to 100", ("new", "range"))
+    share = Fraction(str(command.percent)) / 100
+    routes = _shifted(state, release, share)
+    if not routes and not any(s.old and s.new for s in sides(release).values()):
+        raise invalid(
+            f"{release.id} has no route with both old and new services: there is nothing to shift",
+            ("new", "no route has both sides"),
+        )
+    warnings = guards.check_shift(state, release, routes, observed, command)
+    changed = {rid: r for rid, r in routes.items() if r != state.routes[rid]}
+    if not changed:
+        return Decided(state, warnings)
+    text = f"shift to {command.percent:g} %" + (f": {command.reason}" if command.reason else "")
+    after = noted(release, command.now, command.by, text)
+    return Decided(put(with_routes(state, changed), after), warnings)
+
+
+def _shifted(state: State, release: Release, share: Fraction) -> dict[RouteId, Route]:
+    """The routes of a release with `share` of its part on the new side."""
+    routes: dict[RouteId, Route] = {}
+    for rid, side in sides(release).items():
+        route = state.routes.get(rid)
+        if route is None or not side.new:
+            continue
+        if side.old:
+            ratios = release.before.get(rid, {})
+            weights = moved(route.weights, side.old, side.new, share, ratios)
+            routes[rid] = replace(route, weights=weights)
+        elif share and route.is_held:
+            routes[rid] = opened(route, green_services(release))
+        elif not share and _takes_over(state, release, rid):
+            routes[rid] = replace(route, weights=dict.fromkeys(route.weights, 0), is_held=True)
+    return routes
+
+
+def _takes_over(state: State, release: Release, rid: RouteId) -> bool:
+    """Is this a new route in front of one that served before the release?"""
+    route = state.routes[rid]
+    mine = set(release.ids(Colour.GREEN))
+    claims = [c for s in green_services(release) for c in s.claims if c.route == rid]
+    return bool(claims) and mine >= set(route.weights) and captured(state, claims[0]) is not None
+
+
+# --- confirming ------------------------------------------------------------------------
+
+
+def _confirm(state: State, command: ConfirmRelease, observed: Observed) -> Decided:
+    release = find_release(state, command.release)
+    after = step(release.id, release.phase, Event.CONFIRM)
+    if command.mode is not ConfirmMode.FORCE:
+        guards.check_ready(state, observed, release)
+    moved_routes = _taken_over(state, release)
+    if command.mode is ConfirmMode.SMOOTH:
+        if release.smooth is not None:
+            return Decided(state)
+        smooth = SmoothConfirm(
+            command.now,
+            command.by,
+            {rid: dict(state.routes[rid].weights) for rid in moved_routes},
+        )
+        text = "smooth confirmation: all traffic to the new services"
+        asked = noted(replace(release, smooth=smooth), command.now, command.by, text)
+        return Decided(put(with_routes(state, moved_routes), asked))
+    warnings: tuple[str, ...] = ()
+    if command.mode is ConfirmMode.FORCE:
+        state = with_routes(state, moved_routes)
+        warnings = guards.unready(state, observed, release)
+    else:
+        guards.check_traffic(state, release)
+    routes: dict[RouteId, Route | None] = {}
+    for rid, side in sides(release).items():
+        if (route := state.routes.get(rid)) is None:
+            continue
+        shown = opened(route, green_services(release)) if route.is_held else route
+        routes[rid] = without(shown, side.old)
+    services = dict(state.services)
+    for sid in release.ids(Colour.BLUE):
+        services[sid] = replace(services[sid], leaving=True)
+    confirmed = replace(release, phase=after, smooth=None)
+    confirmed = noted(confirmed, command.now, command.by, command.reason)
+    after_all = put(replace(with_routes(state, routes), services=services), confirmed)
+    return Decided(after_all, warnings)
+
+
+def _taken_over(state: State, release: Release) -> dict[RouteId, Route]:
+    """The routes that change when all traffic of those who leave goes to those who stay."""
+    routes: dict[RouteId, Route] = {}
+    for rid, side in sides(release).items():
+        route = state.routes.get(rid)
+        if route is None:
+            continue
+        heirs = side.new or guards.heirs(release, route, side)
+        if not side.old or not heirs:
+            continue
+        ratios = release.before.get(rid, {})
+        weights = moved(route.weights, side.old, heirs, Fraction(1), ratios)
+        if weights != route.weights:
+            routes[rid] = replace(route, weights=weights)
+    return routes
+
+
+def _end_smooth(state: State, command: EndSmooth) -> Decided:
+    release = find_release(state, command.release)
+    if release.smooth is None or release.phase is not Phase.PENDING_CONFIRMATION:
+        return Decided(state)
+    routes: dict[RouteId, Route | None] = {
+        rid: replace(state.routes[rid], weights=weights)
+        for rid, weights in release.smooth.before.items()
+        if rid in state.routes and state.routes[rid].weights.keys() == weights.keys()
+    }
+    after = noted(replace(release, smooth=None), command.now, command.by, command.reason)
+    return Decided(put(with_routes(state, routes), after))
+
+
+# --- rolling back ----------------------------------------------------------------------
+
+
+def _roll_back(state: State, command: RollbackRelease, observed: Observed) -> Decided:
+    release = find_release(state, command.release)
+    step(release.id, release.phase, Event.ROLLBACK)
+    if release.phase is Phase.CONFIRMING and any(
+        sid not in state.services for sid in release.ids(Colour.BLUE)
+    ):
+        raise illegal(
+            release.id,
+            release.phase,
+            "its first old service was stopped already",
+            "wait until it is confirmed, then deploy the template before it with `previous`",
+        )
+    if not command.force:
+        guards.check_way_back(state, observed, release)
+    return Decided(
+        _rolled_back(state, release, Event.ROLLBACK, command.now, command.by, command.reason)
+    )
+
+
+def _rolled_back(
+    state: State, release: Release, event: Event, now: float, by: str, reason: str
+) -> State:
+    """The old services have the release's part again, the new ones are leaving."""
+    routes: dict[RouteId, Route | None] = {}
+    for rid, side in sides(release).items():
+        if (route := state.routes.get(rid)) is None:
+            if not side.old:
+                continue
+            route = _restored(release, rid)
+        before = release.before.get(rid, {})
+        if side.old:
+            weights = given_back(route.weights, side.old, side.new, before)
+            routes[rid] = replace(route, weights=weights)
+        else:
+            routes[rid] = without(route, side.new)
+    services = dict(state.services)
+    for sid in release.ids(Colour.BLUE):
+        if sid in services:
+            services[sid] = replace(services[sid], leaving=False)
+    for sid in release.ids(Colour.GREEN):
+        if sid in services:
+            services[sid] = replace(services[sid], leaving=True)
+    after = entered(replace(release, smooth=None), event, now, by, reason)
+    return put(replace(with_routes(state, routes), services=services), after)
+
+
+def _restored(release: Release, rid: RouteId) -> Route:
+    """A route that went with the old services and comes back with them."""
+    services = release.previous.services if release.previous is not None else ()
+    claim = next(c for s in services for c in s.claims if c.route == rid)
+    return Route(claim.host, claim.path)
+
+
+# --- what is observed ------------------------------------------------------------------
+
+
+def _advance(state: State, command: AdvanceRelease, observed: Observed) -> Decided:
+    release = state.releases.get(command.release)
+    if release is None or not _is_so(state, release, command, observed):
+        return Decided(state)
+    after = step(release.id, release.phase, command.event)
+    if after is release.phase:
+        return Decided(state)
+    now, by, reason = command.now, command.by, command.reason
+    match command.event:
+        case Event.EXPIRED:
+            return Decided(_rolled_back(state, release, Event.EXPIRED, now, by, reason))
+        case Event.HEALTHY:
+            return Decided(put(state, entered(release, Event.HEALTHY, now, by, reason)))
+        case _:
+            return Decided(_over(state, entered(release, command.event, now, by, reason)))
+
+
+def _is_so(state: State, release: Release, command: AdvanceRelease, observed: Observed) -> bool:
+    """Does the state show what was reported?"""
+    match command.event:
+        case Event.HEALTHY | Event.DEPLOYED:
+            is_first = release.previous is None
+            return is_first is (command.event is Event.DEPLOYED) and is_ready(
+                state, observed, release
+            )
+        case Event.EXPIRED:
+            return release.on_deadline is OnDeadline.ROLLBACK and command.now >= release.deadline
+        case Event.OLD_GONE:
+            return _are_gone(state, observed, release.ids(Colour.BLUE))
+        case Event.NEW_GONE:
+            return _are_gone(state, observed, release.ids(Colour.GREEN))
+        case _:
+            return False
+
+
+def _are_gone(state: State, observed: Observed, services: tuple[ServiceId, ...]) -> bool:
+    """Removed, and without any process? Unknown is no."""
+    if observed.running is None and services:
+        return False
+    running = observed.running or frozenset()
+    return not any(sid in state.services or sid in running for sid in services)
+
+
+def _over(state: State, release: Release) -> State:
+    """The end of a release."""
+    application = state.applications[release.application]
+    if release.phase is Phase.CONFIRMED:
+        state = _with_changes(state, release)
+        application = replace(
+            application, template=release.template, previous=release.previous, release=None
+        )
+    else:
+        application = replace(application, release=None)
+    return drop_if_gone(
+        replace(
+            put(state, release),
+            applications={**state.applications, application.name: application},
+        ),
+        application.name,
+    )
+
+
+def _with_changes(state: State, release: Release) -> State:
+    """What changed under the same name takes effect: scale, mark, routes of yellow services."""
+    for name in release.names(Colour.YELLOW):
+        new = release.template.service(name)
+        old = release.previous.service(name) if release.previous is not None else None
+        now = state.services.get(new.id) if new is not None else None
+        if new is None or old is None or now is None:
+            continue
+        scale = new.scale if new.scale != old.scale else now.scale
+        changed = replace(
+            now, scale=scale, coexist=new.coexist, depends=new.depends, claims=new.claims
+        )
+        if changed == now:
+            continue
+        routes: dict[RouteId, Route | None] = {}
+        for claim in new.claims:
+            route = state.routes.get(claim.route) or Route(claim.host, claim.path)
+            if changed.id not in route.weights:
+                weight = 0 if route.weights else FIRST_WEIGHT
+                routes[route.id] = replace(route, weights={**route.weights, changed.id: weight})
+        state = with_service(with_routes(state, routes), changed)
+    if release.previous is None:  # a first deployment: what was held back opens
+        held = {rid: state.routes[rid] for rid in sides(release) if rid in state.routes}
+        shown = {rid: opened(r, green_services(release)) for rid, r in held.items() if r.is_held}
+        state = with_routes(state, shown)
+    return state
