@@ -200,7 +200,7 @@ def _message(place: Place, details: Sequence[ErrorDetails]) -> str:
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return _unknown_key(place)
     if kind == "missing":
-        return "this key is needed here"
+        return "a value is needed here" if isinstance(place[-1], int) else "this key is needed here"
     words = [_expected(d) for d in details]
     return f"must be {' or '.join(words)}, not {_quoted(details[0]['input'])}"
 
@@ -226,6 +226,8 @@ _EXPECTED = {
     "greater_than_equal": "at least {ge}",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
     "string_too_short": "text of at least {min_length} character(s)",
 }
 

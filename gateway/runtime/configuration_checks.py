@@ -10,8 +10,9 @@ import os
 import re
 from collections.abc import Iterator
 
+from . import placeholders
 from .addresses import UNIX_PATH_MAX, Address, is_host_name, parse
-from .settings import AdminAuth, Settings
+from .settings import AdminAuth, ImageSettings, Settings
 from .yaml_loader import Place
 
 Found = Iterator[tuple[Place, str]]
@@ -20,13 +21,16 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _ENTRYPOINT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _RESERVED_ENTRYPOINTS = {"health", "admin"}
 _MODE = re.compile(r"0?[0-7]{3}")
+_VARIABLE = re.compile(r"[^=\0]+")
+_GIVEN = re.compile(r"PORT(_\d+)?|GATEWAY_BACKEND")
+"""Variables the gateway itself gives to the processes it starts."""
 _NO_FILES = {"on", "yes", "true", "stderr", "no", "false", "none"}
 
 
 def check(settings: Settings) -> dict[Place, str]:
     """Every problem of settings whose types are right; the first one of each place."""
     found: dict[Place, str] = {}
-    for one in (_listeners, _admin, _names, _affinity, _proxies, _files, _ejection):
+    for one in (_listeners, _admin, _names, _affinity, _proxies, _files, _ejection, _processes):
         for place, message in one(settings):
             found.setdefault(place, message)
     return found
@@ -141,3 +145,39 @@ def _ejection(settings: Settings) -> Found:
     ejection = settings.ejection
     if ejection.max_seconds < ejection.seconds:
         yield ("ejection", "max_seconds"), f"less than ejection.seconds, {ejection.seconds:g}"
+
+
+def _processes(settings: Settings) -> Found:
+    process = settings.providers.process
+    first, last = process.ports
+    if not 1 <= first <= last <= 65535:
+        yield (
+            ("providers", "process", "ports"),
+            "the first and the last port of a range are expected, 1 to 65535, "
+            f"not {first} and {last}",
+        )
+    for name, image in process.images.items():
+        place: Place = ("providers", "process", "images", name)
+        if not name.strip() or not name.isprintable():
+            yield place, "the name of an image is expected, as templates write it"
+        for end, message in _image(image):
+            yield (*place, *end), message
+
+
+def _image(image: ImageSettings) -> Found:
+    if not image.command[0].strip():
+        yield ("command", 0), "a program is expected"
+    for position, word in enumerate(image.command):
+        if "\0" in word:
+            yield ("command", position), "a NUL character cannot be in a command"
+        elif (problem := placeholders.problem_of(word)) is not None:
+            yield ("command", position), problem
+    for variable, value in image.environment.items():
+        if not _VARIABLE.fullmatch(variable):
+            yield ("environment", variable), "a variable's name is expected, without ="
+        elif _GIVEN.fullmatch(variable):
+            yield ("environment", variable), f"{variable} is set by the gateway itself"
+        elif "\0" in value:
+            yield ("environment", variable), "a NUL character cannot be in a variable"
+    if image.working_dir is not None and (not image.working_dir or "\0" in image.working_dir):
+        yield ("working_dir",), "a folder is expected, or null for the gateway's own"

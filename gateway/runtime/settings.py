@@ -161,8 +161,9 @@ class RetentionSettings:
 class ImageSettings:
     """What the process provider runs for an image.
 
-    In `command`, `${PORT}` is the instance's port and `${PYTHON}` the gateway's own
-    interpreter; `environment` comes before the template's.
+    In `command`, `${PORT}` is the instance's port, `${PORT_80}` the one that stands for
+    container port 80 and `${PYTHON}` the gateway's own interpreter; `environment` comes
+    before the template's.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -170,6 +171,8 @@ class ImageSettings:
     command: Annotated[tuple[str, ...], MinLen(1)]
     environment: dict[str, str] = field(default_factory=dict)
     working_dir: str | None = None
+    allow_command: bool = False
+    """May templates run programs of their own choice under this image's name?"""
 
 
 @dataclass(frozen=True, slots=True)

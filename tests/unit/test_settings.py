@@ -57,14 +57,16 @@ def test_restart_only_names_top_level_keys() -> None:
 
 
 def keys(kind: type[typing.Any], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key with its default; entries of `entrypoints` under `entrypoints.NAME`."""
+    """Every key with its default; entries of e.g. `entrypoints` under `entrypoints.NAME`."""
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        place = prefix + field.name
-        if field.name == "entrypoints":
-            yield from keys(EntrypointSettings, "entrypoints.NAME.")
-        elif dataclasses.is_dataclass(hints[field.name]):
-            yield from keys(typing.cast(type[typing.Any], hints[field.name]), place + ".")
+        place, hint = prefix + field.name, hints[field.name]
+        if typing.get_origin(hint) is dict and dataclasses.is_dataclass(typing.get_args(hint)[1]):
+            yield from keys(typing.get_args(hint)[1], f"{place}.NAME.")
+        elif dataclasses.is_dataclass(hint):
+            yield from keys(typing.cast(type[typing.Any], hint), place + ".")
+        elif field.default_factory is not dataclasses.MISSING:
+            yield place, field.default_factory()
         else:
             yield place, field.default
 
