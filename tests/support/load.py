@@ -67,6 +67,8 @@ class Record:
     failure: Failure | None = None
     got: bytes = b""
     """What came of an answer that failed."""
+    body: bytes = b""
+    """Of an answer that did not fail, where the load keeps bodies."""
 
     @property
     def is_reuse(self) -> bool:
@@ -128,6 +130,7 @@ class _Answer:
     status: int
     service: str
     closing: bool
+    body: bytes
 
 
 @dataclass
@@ -142,6 +145,8 @@ class Load:
     """Between two requests of a client, on average."""
     path: str = "/"
     seed: int = 1
+    late_s: float = LATE_S
+    keep_bodies: bool = False
     records: list[Record] = field(default_factory=list)
     _is_over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -223,7 +228,7 @@ class Load:
         if answer is not None:
             if answer.status != 200:
                 failure = Failure.STATUS
-            elif end - start > LATE_S:
+            elif end - start > self.late_s:
                 failure = Failure.LATE
         self.records.append(
             Record(
@@ -238,6 +243,7 @@ class Load:
                 answer.closing if answer is not None else False,
                 failure,
                 connection.got if failure is not None and connection is not None else b"",
+                answer.body if self.keep_bodies and answer is not None and not failure else b"",
             )
         )
         if connection is None or (keeps and answer is not None and not answer.closing):
@@ -275,7 +281,7 @@ class _Connection:
         body = await self._reader.readexactly(int(fields["content-length"]))
         self.got += body
         closing = fields.get("connection", "").lower() == "close"
-        return _Answer(int(lines[0].split(" ")[1]), fields.get("x-served-by", ""), closing)
+        return _Answer(int(lines[0].split(" ")[1]), fields.get("x-served-by", ""), closing, body)
 
     def close(self) -> None:
         with suppress(OSError):
