@@ -38,6 +38,7 @@ from .clock import SystemClock
 from .controller import Controller
 from .health import HealthChecker
 from .publisher import Publisher
+from .releases import ReleaseDriver
 from .removal import Remover
 from .store.base import Store, StoreRefused, StoreUnavailable
 from .store.factory import make_store
@@ -149,8 +150,11 @@ class Control:
                 figures.sample()
 
         self._spawn("figures", sample())
+        context = Context(controller, figures)
         self._spawn("removal", Remover(controller, open_work, clock).run())
-        runner = create_runner(Context(controller, figures), FAREWELL_S)
+        driver = ReleaseDriver(controller, figures.errors, context.launched.failures, clock)
+        self._spawn("releases", driver.run())
+        runner = create_runner(context, FAREWELL_S)
         await runner.setup()
         fds = self._given.admin_fds
         for fd in (fds.unix, fds.tcp):

@@ -16,7 +16,9 @@ from prometheus_client.exposition import choose_encoder
 
 from admin.controller import Controller
 from gateway.core.model import ServiceId
+from gateway.core.release import Phase, Release
 from gateway.core.snapshot import Condition, Snapshot, SnapshotRoute
+from gateway.core.state import State
 from gateway.metrics.catalogue import KEYS, Scope
 from gateway.metrics.merge import Collector, ControlFacts, Live, Merger
 from gateway.metrics.stats import Report, StatsWindow
@@ -54,6 +56,10 @@ class WorkerFigures:
     def report(self, window_s: int) -> Report:
         """See `Figures`."""
         return self._window.report(window_s)
+
+    def errors(self, service: ServiceId) -> int:
+        """How many answers of a service were 5xx since the start of this process."""
+        return self._window.errors(service)
 
     def work(self) -> Work:
         """See `Figures`."""
@@ -105,11 +111,31 @@ def control_facts(controller: Controller, now: float) -> ControlFacts:
             for service in snapshot.services.values()
             for instance in service.instances
         ),
+        release_phases=release_phases(controller.state, now),
         generation=snapshot.generation,
         snapshot_age_s=max(0.0, now - snapshot.created) if snapshot.created else 0.0,
         apply_lag_s=controller.apply_lag_s,
         worker_restarts=sum(w.restarts for w in controller.workers),
     )
+
+
+def release_phases(state: State, now: float) -> dict[str, tuple[Phase, float]]:
+    """The phase of each application's latest release, and for how many seconds it has been."""
+    latest = {r.application: r for r in state.releases.values() if r.application in state.applications}
+    return {
+        application: (release.phase, max(0.0, now - _since(release)))
+        for application, release in latest.items()
+    }
+
+
+def _since(release: Release) -> float:
+    """When a release came into its phase."""
+    since = release.created
+    for entry in reversed(release.timeline):
+        if entry.phase is not release.phase:
+            break
+        since = entry.time
+    return since
 
 
 def _invalid(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

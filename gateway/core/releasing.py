@@ -40,7 +40,7 @@ from .planning import captured, sides
 from .readiness import is_ready
 from .registration import FIRST_WEIGHT
 from .release import Colour, ConfirmMode, OnDeadline, Phase, Release, SmoothConfirm
-from .sharing import given_back, moved
+from .sharing import given_back, moved, part
 from .starting import start_release
 from .state import State
 
@@ -189,10 +189,13 @@ def _end_smooth(state: State, command: EndSmooth) -> Decided:
     release = find_release(state, command.release)
     if release.smooth is None or release.phase is not Phase.PENDING_CONFIRMATION:
         return Decided(state)
+    touched = sides(release)
     routes: dict[RouteId, Route | None] = {
-        rid: replace(state.routes[rid], weights=weights)
+        rid: replace(route, weights=weights)
         for rid, weights in release.smooth.before.items()
-        if rid in state.routes and state.routes[rid].weights.keys() == weights.keys()
+        if (route := state.routes.get(rid)) is not None
+        and route.weights.keys() == weights.keys()
+        and not part(route.weights, touched[rid].old)  # nobody moved traffic meanwhile
     }
     after = noted(replace(release, smooth=None), command.now, command.by, command.reason)
     return Decided(put(with_routes(state, routes), after))
@@ -259,7 +262,7 @@ def _restored(release: Release, rid: RouteId) -> Route:
 
 def _advance(state: State, command: AdvanceRelease, observed: Observed) -> Decided:
     release = state.releases.get(command.release)
-    if release is None or not _is_so(state, release, command, observed):
+    if release is None or not has_happened(state, observed, release, command.event, command.now):
         return Decided(state)
     after = step(release.id, release.phase, command.event)
     if after is release.phase:
@@ -274,16 +277,16 @@ def _advance(state: State, command: AdvanceRelease, observed: Observed) -> Decid
             return Decided(_over(state, entered(release, command.event, now, by, reason)))
 
 
-def _is_so(state: State, release: Release, command: AdvanceRelease, observed: Observed) -> bool:
-    """Does the state show what was reported?"""
-    match command.event:
+def has_happened(
+    state: State, observed: Observed, release: Release, event: Event, now: float
+) -> bool:
+    """Does the state show this at `now` (epoch seconds)? Of verbs: no, operators ask for them."""
+    match event:
         case Event.HEALTHY | Event.DEPLOYED:
             is_first = release.previous is None
-            return is_first is (command.event is Event.DEPLOYED) and is_ready(
-                state, observed, release
-            )
+            return is_first is (event is Event.DEPLOYED) and is_ready(state, observed, release)
         case Event.EXPIRED:
-            return release.on_deadline is OnDeadline.ROLLBACK and command.now >= release.deadline
+            return release.on_deadline is OnDeadline.ROLLBACK and now >= release.deadline
         case Event.OLD_GONE:
             return _are_gone(state, observed, release.ids(Colour.BLUE))
         case Event.NEW_GONE:

@@ -13,7 +13,7 @@ Prometheus does it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -121,6 +121,7 @@ class StatsWindow:
         self._sampled = now
         self._slot = _Slot(now, now)
         self._windows = {seconds: _Window(seconds) for seconds in WINDOWS_S}
+        self._errors: Counter[str] = Counter()
         self._slots: frozenset[int] = frozenset()
 
     def sample(self, now: float, live_slots: frozenset[int]) -> None:
@@ -132,12 +133,18 @@ class StatsWindow:
         self._slot.end = self._sampled = now
         grown = _grown(self._merger.take_growth())
         for pair, counts in grown.items():
+            if errors := counts.get(_ERRORS):
+                self._errors[pair[1]] += errors
             into = self._slot.grown.setdefault(pair, {})
             for i, count in counts.items():
                 into[i] = into.get(i, 0) + count
         for window in self._windows.values():
             window.add(self._slot, grown)
             window.expire(now)
+
+    def errors(self, service: str) -> int:
+        """How many answers of a service were 5xx since this was made, as of the last sample."""
+        return self._errors[service]
 
     def report(self, window_s: int) -> Report:
         """All of a window (one of `WINDOWS_S`, else KeyError) as of the last sample."""
