@@ -3,6 +3,9 @@
 Knows HTTP, addresses and problem answers (RFC 9457), nothing of any resource.
 What goes wrong becomes one of two exceptions that end the command with the
 exit code of their kind: `Refused` (1), `Unreachable` (3).
+
+A change asked for by `write` happens once even when the control process dies
+before it answers: the call is repeated with the same Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ import http.client
 import json
 import socket
 import stat
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
+from gateway.cli.clock import Clock, SystemClock
 from gateway.cli.style import style
 
 DEFAULT_SOCKET = Path("state/admin.sock")
@@ -26,6 +32,11 @@ DEFAULT_URL = "http://127.0.0.1:8900"
 API = "/api/v1"
 TIMEOUT_S = 30.0
 ANSWER_MAX = 256 << 20
+REPEAT_S = 30.0
+"""How long a change is repeated whose answer was lost: longer than a new control process takes."""
+REPEAT_PAUSE_S = 0.3
+CLOCK_TOLERANCE_S = 2.0
+"""The Date field counts whole seconds; less than this is no difference."""
 
 
 class Refused(click.ClickException):
@@ -36,6 +47,8 @@ class Refused(click.ClickException):
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
         self.problem = problem
+        self.is_repeated = False
+        """An earlier call with the same key went unanswered; it may have had its effect."""
         super().__init__(str(problem.get("detail") or problem.get("title") or f"status {status}"))
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -51,14 +64,20 @@ class Refused(click.ClickException):
         if isinstance(weights, Mapping):
             now = " ".join(f"{name}={weight}" for name, weight in weights.items())
             click.echo(f"  now: {now}", err=True, file=file)
+        if self.is_repeated:
+            click.echo("  an earlier try got no answer; it may have been carried out", err=True)
         if self.status == 401:
             click.echo("  here: --token, GATEWAY_TOKEN or --admin state/admin.sock", err=True)
 
 
 class Unreachable(click.ClickException):
-    """No gateway answered."""
+    """No gateway answered. `is_lost`: the call was sent, so it may have had its effect."""
 
     exit_code = 3
+
+    def __init__(self, message: str, is_lost: bool = False) -> None:
+        super().__init__(message)
+        self.is_lost = is_lost
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print one line to standard error."""
@@ -122,27 +141,81 @@ def path(*parts: str) -> str:
     return "/".join((API, *(quote(part, safe="@:-._~") for part in parts)))
 
 
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A body that is sent as it is."""
+
+    content: bytes
+    media_type: str
+
+
 class AdminClient:
     """Calls the first address that accepts a connection."""
 
-    def __init__(self, where: Sequence[Address], token: str | None = None) -> None:
+    def __init__(
+        self, where: Sequence[Address], token: str | None = None, clock: Clock | None = None
+    ) -> None:
         self._where = where
         self._token = token
+        self._clock = clock or SystemClock()
+        self._ahead_s = 0.0
 
-    def get(self, path: str, query: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
+    def time(self) -> float:
+        """Seconds since the epoch by the gateway's clock, as far as its answers tell."""
+        return self._clock.time() + self._ahead_s
+
+    def get(
+        self, path: str, query: Iterable[tuple[str, str]] = (), timeout_s: float = TIMEOUT_S
+    ) -> dict[str, Any]:
         """The answer's JSON object."""
-        return self.call("GET", path, query)
+        return self.call("GET", path, query, timeout_s=timeout_s)
 
-    def items(self, path: str, key: str) -> Iterator[dict[str, Any]]:
+    def items(
+        self, path: str, key: str, query: Iterable[tuple[str, str]] = ()
+    ) -> Iterator[dict[str, Any]]:
         """All items of a list, page by page."""
-        query: list[tuple[str, str]] = []
+        page: list[tuple[str, str]] = []
         while True:
-            answer = self.get(path, query)
+            answer = self.get(path, [*query, *page])
             yield from answer[key]
             after = answer.get("next")
             if after is None:
                 return
-            query = [("after", str(after))]
+            page = [("after", str(after))]
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        query: Iterable[tuple[str, str]] = (),
+        body: object = None,
+    ) -> dict[str, Any]:
+        """Make a change once; repeated with the same key while its answer is lost.
+
+        Raises as `call` does. A refusal of a repetition says so (`is_repeated`).
+        """
+        query, key = list(query), uuid.uuid4().hex
+        until: float | None = None
+        while True:
+            try:
+                return self.call(method, path, query, body, key=key)
+            except Unreachable as failed:
+                if until is None and not failed.is_lost:
+                    raise
+                if until is None:
+                    click.echo("no answer; asking again with the same key ...", err=True)
+                    until = self._clock.monotonic() + REPEAT_S
+                if self._clock.monotonic() >= until:
+                    raise Unreachable(
+                        f"{failed.message}; whether the change was carried out is not known: "
+                        "`gateway status` will say",
+                        is_lost=True,
+                    ) from None
+            except Refused as refused:
+                refused.is_repeated = until is not None
+                if until is None or refused.status != 503 or self._clock.monotonic() >= until:
+                    raise
+            self._clock.sleep(REPEAT_PAUSE_S)
 
     def call(
         self,
@@ -151,43 +224,59 @@ class AdminClient:
         query: Iterable[tuple[str, str]] = (),
         body: object = None,
         timeout_s: float = TIMEOUT_S,
+        key: str | None = None,
     ) -> dict[str, Any]:
-        """Make one call; the answer's JSON object.
+        """Make one call; the answer's JSON object. `body`: JSON, or a `Payload`.
 
         Raises `Refused` for a problem answer, `Unreachable` when no gateway answered.
         """
         fields = urlencode(list(query))
         target = f"{path}?{fields}" if fields else path
-        payload = None if body is None else json.dumps(body).encode()
+        payload = body
+        if body is not None and not isinstance(body, Payload):
+            payload = Payload(json.dumps(body).encode(), "application/json")
+        headers = {"Accept": "application/json", "Connection": "close"}
+        if isinstance(payload, Payload):
+            headers["Content-Type"] = payload.media_type
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        content = payload.content if isinstance(payload, Payload) else None
         failures = []
+        is_lost = False
         for address in self._where:
+            connection = _connection(address, timeout_s)
             try:
-                status, answer = self._exchange(address, method, target, payload, timeout_s)
+                connection.connect()
+                is_lost = True
+                connection.request(method, address.prefix + target, content, headers)
+                response = connection.getresponse()
+                answer = response.read(ANSWER_MAX)
             except (OSError, http.client.HTTPException) as error:
                 failures.append(f"{address} ({_reason(error)})")
+                # what answers something else than HTTP has carried nothing out
+                is_lost = is_lost and isinstance(error, OSError | http.client.IncompleteRead)
                 if isinstance(error, ConnectionRefusedError | FileNotFoundError):
                     continue
                 break
-            return _value(address, status, answer)
+            finally:
+                connection.close()
+            self._look_at_clock(response.getheader("Date"))
+            return _value(address, response.status, answer)
         raise Unreachable(
-            f"{' and '.join(failures)}; is the gateway running? --admin or GATEWAY_ADMIN says where"
+            f"{' and '.join(failures)}; is the gateway running? "
+            "--admin or GATEWAY_ADMIN says where",
+            is_lost,
         )
 
-    def _exchange(
-        self, address: Address, method: str, target: str, payload: bytes | None, timeout_s: float
-    ) -> tuple[int, bytes]:
-        headers = {"Accept": "application/json", "Connection": "close"}
-        if payload is not None:
-            headers["Content-Type"] = "application/json"
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        connection = _connection(address, timeout_s)
+    def _look_at_clock(self, date: str | None) -> None:
         try:
-            connection.request(method, address.prefix + target, body=payload, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.read(ANSWER_MAX)
-        finally:
-            connection.close()
+            theirs = parsedate_to_datetime(date or "").timestamp()
+        except ValueError:
+            return
+        ahead_s = theirs - self._clock.time()
+        self._ahead_s = ahead_s if abs(ahead_s) > CLOCK_TOLERANCE_S else 0.0
 
 
 class _UnixConnection(http.client.HTTPConnection):

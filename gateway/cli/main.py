@@ -12,13 +12,22 @@ from __future__ import annotations
 import click
 
 from gateway.cli.check import check
+from gateway.cli.confirm import confirm
 from gateway.cli.demo import demo
+from gateway.cli.deploy import deploy
 from gateway.cli.drain import drain, resume
 from gateway.cli.explain import explain
+from gateway.cli.logs import logs
 from gateway.cli.options import target_options
+from gateway.cli.releases import release, releases
+from gateway.cli.remove import remove
+from gateway.cli.rollback import rollback
 from gateway.cli.routes import routes
 from gateway.cli.run import run
+from gateway.cli.scale import scale
 from gateway.cli.services import services
+from gateway.cli.shift import shift
+from gateway.cli.status import status
 from gateway.cli.token import token
 from gateway.cli.weights import weights
 
@@ -37,7 +46,11 @@ def cli() -> None:
     """
 
 
-for _command in (run, check, demo, routes, weights, services, drain, resume, explain, token):
+WORKING = (run, check, demo)
+RELEASING = (deploy, status, shift, confirm, rollback, scale, remove, logs, release, releases)
+ROUTING = (routes, weights, services, drain, resume, explain, token)
+
+for _command in (*WORKING, *RELEASING, *ROUTING):
     cli.add_command(_command)
 
 

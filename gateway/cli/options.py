@@ -7,10 +7,12 @@ later one wins. `Target` carries them; it opens nothing by itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
+
+from gateway.cli.clock import Clock, SystemClock
 
 if TYPE_CHECKING:
     from gateway.cli.client import AdminClient
@@ -25,12 +27,13 @@ class Target:
 
     admin: str | None = None
     token: str | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     def client(self) -> AdminClient:
         """A client of its admin API; connects at the first call only."""
         from gateway.cli.client import AdminClient, addresses
 
-        return AdminClient(addresses(self.admin), self.token)
+        return AdminClient(addresses(self.admin), self.token, self.clock)
 
 
 def admin_options(function: Callable[Concatenate[Target, P], R]) -> Callable[P, R]:
@@ -72,6 +75,15 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON answer.")
+wait_option = click.option(
+    "--wait", is_flag=True, help="Show what happens until it is over; the exit code then tells."
+)
+drain_timeout_option = click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Cut what is still open after this time.  [default: timeouts.drain]",
+)
 force_option = click.option("--force", is_flag=True, help="Overrule the guard that refuses.")
 
 

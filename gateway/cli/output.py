@@ -17,6 +17,8 @@ import click
 from gateway.cli.style import style
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 PIPED_WIDTH = 1_000
@@ -45,23 +47,33 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing there"
 ) -> None:
     """A table; a column that starts with `>` is aligned right. `empty` is said for no rows."""
-    from rich.console import Console
-    from rich.table import Table
-
     rows = list(rows)
     if not rows:
         click.echo(empty)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    console().print(table(columns, rows))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table to draw; a column that starts with `>` is aligned right."""
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for column in columns:
         right = column.startswith(">")
-        table.add_column(
+        drawn.add_column(
             column.removeprefix(">"), justify="right" if right else "left", overflow="fold"
         )
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
-    Console(highlight=False, width=width).print(table)
+        drawn.add_row(*(_cell(value) for value in row))
+    return drawn
+
+
+def console() -> Console:
+    """Standard output; as wide as a terminal is, or so wide that nothing is wrapped."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def print_applied(answer: Mapping[str, Any] | None) -> None:

@@ -10,6 +10,7 @@ import click
 from gateway.cli.options import (
     Target,
     admin_options,
+    drain_timeout_option,
     force_option,
     json_option,
     write_options,
@@ -147,12 +148,7 @@ def register(
 
 @services.command()
 @click.argument("name")
-@click.option(
-    "--drain-timeout",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="Cut what is still open after this time.  [default: timeouts.drain]",
-)
+@drain_timeout_option
 @force_option
 @write_options
 @admin_options

@@ -1,0 +1,82 @@
+"""`gateway releases` and `gateway release`: what was released, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import click
+
+from gateway.cli.calling import program
+from gateway.cli.options import Target, admin_options, json_option
+from gateway.cli.status import look, watch_option
+
+
+@click.command()
+@click.argument("app", required=False)
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="At most so many, newest first.",
+)
+@json_option
+@admin_options
+def releases(target: Target, app: str | None, limit: int, as_json: bool) -> None:
+    """List the releases of application APP, or of all, newest first."""
+    from gateway.cli.client import path
+    from gateway.cli.output import print_json, print_table
+
+    query = [] if app is None else [("application", app)]
+    found = list(islice(target.client().items(path("releases"), "releases", query), limit))
+    if as_json:
+        print_json({"releases": found})
+        return
+    print_table(
+        ("RELEASE", "APPLICATION", "STRATEGY", "PHASE", "CREATED", "BY", "REASON"),
+        (_row(release) for release in found),
+        empty="no releases yet; see: gateway deploy --help",
+    )
+
+
+@click.command()
+@click.argument("id")
+@watch_option
+@json_option
+@admin_options
+def release(target: Target, id: str, watch: bool, as_json: bool) -> None:
+    """Show release ID, one that `gateway releases` lists, with its timeline."""
+    from gateway.cli.client import path
+    from gateway.cli.picture import picture_of_release
+    from gateway.cli.standing import release_of
+
+    client, gateway = target.client(), program(target.admin)
+    look(
+        target,
+        client,
+        lambda: client.get(path("releases", id)),
+        lambda found: picture_of_release(
+            release_of(found), client.time(), gateway, has_timeline=True
+        ),
+        watch,
+        as_json,
+    )
+
+
+def _row(release: Mapping[str, Any]) -> tuple[object, ...]:
+    from gateway.cli.harmless import harmless
+    from gateway.cli.picture import phase_words, short_time
+
+    timeline = release["timeline"]
+    return (
+        release["id"],
+        release["application"],
+        release["strategy"],
+        phase_words(release["phase"]),
+        short_time(release["created"]),
+        timeline[0]["by"] if timeline else None,
+        harmless(timeline[-1].get("reason") or "") if timeline else None,
+    )
