@@ -48,7 +48,8 @@ def moved(
     exact = {sid: Fraction(weight) for sid, weight in weights.items()}
     exact |= _divided(whole * (1 - share), old, weights, ratios)
     exact |= _divided(whole * share, new, weights, ratios)
-    return rounded(exact)
+    has_others = any(w for sid, w in weights.items() if sid not in old and sid not in new)
+    return rounded(exact) if has_others else _familiar(rounded(exact))
 
 
 def given_back(
