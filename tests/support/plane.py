@@ -99,6 +99,7 @@ def route(
     at_zero: AtZero = AtZero.DRAIN,
     selectors: bool = False,
     spill: bool = True,
+    held: bool = False,
     connect_s: float = 2.0,
     response_header_s: float = 5.0,
     idle_stream_s: float = 5.0,
@@ -113,6 +114,7 @@ def route(
         timeouts=Timeouts(connect_s, response_header_s, idle_stream_s),
         selectors=selectors,
         spill=spill,
+        held=held,
     )
 
 

@@ -60,6 +60,7 @@ def a_route(
     selectors: bool = False,
     spill: bool = True,
     internal: bool = False,
+    held: bool = False,
     port: int | None = None,
 ) -> SnapshotRoute:
     """Members by short name of a service registered by hand, or by full id."""
@@ -73,6 +74,7 @@ def a_route(
         timeouts=Timeouts(5.0, 60.0, 300.0),
         selectors=selectors,
         spill=spill,
+        held=held,
     )
 
 

@@ -149,6 +149,31 @@ def test_the_authority_of_an_absolute_target_wins_over_host() -> None:
     assert (head.host, head.authority) == (b"b.example", b"B.example:81")
 
 
+@pytest.mark.parametrize(
+    ("line", "is_absolute"),
+    [
+        (b"GET http://b.example/x HTTP/1.1", True),
+        (b"OPTIONS http://b.example HTTP/1.0", True),
+        (b"GET /http://b.example/ HTTP/1.1", False),
+        (b"GET //b.example/ HTTP/1.1", False),
+        (b"OPTIONS * HTTP/1.1", False),
+    ],
+)
+def test_a_request_as_to_a_proxy_is_told_from_others(line: bytes, is_absolute: bool) -> None:
+    assert read(raw(line)).is_absolute is is_absolute
+
+
+@pytest.mark.parametrize(
+    "line", [b"CONNECT a.example:443 HTTP/1.1", b"GET https://a.example/ HTTP/1.1"]
+)
+def test_who_wants_a_forward_proxy_is_told_what_there_is_instead(line: bytes) -> None:
+    with pytest.raises(Malformed) as refused:
+        parse_request(raw(line), LIMITS)
+    for word in ("no forward proxy", "external_links", "https_proxy", "no_proxy"):
+        assert word in refused.value.reason
+    assert "a.example" not in refused.value.reason
+
+
 @pytest.mark.parametrize("method", [b"get", b"X-PURGE!~1", b"M-SEARCH", b"a"])
 def test_a_method_is_kept_as_it_is(method: bytes) -> None:
     assert read(raw(method + b" / HTTP/1.1")).method == method

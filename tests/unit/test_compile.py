@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -103,6 +104,71 @@ def test_local_hosts_are_internal_and_internal_routes_have_selectors(
     assert (route.internal, route.selectors) == (internal, selectors)
 
 
+def test_a_held_route_is_compiled_as_one() -> None:
+    state = world()
+    (route,) = state.routes.values()
+    held = replace(state, routes={route.id: replace(route, is_held=True)})
+    assert compiled(held).routes[route.id] == replace(compiled(state).routes[route.id], held=True)
+
+
+def claimed(members: Mapping[str, tuple[bool, int]], policy: RoutePolicy = NO_POLICY) -> State:
+    """A route with members that say whether they are sticky, and their weights."""
+    services = {
+        (s := Service("-", name, (Claim("other"), Claim("x.y", "/p", sticky=sticky)))).id: s
+        for name, (sticky, _) in members.items()
+    }
+    weights = {ServiceId(f"-/{name}"): weight for name, (_, weight) in members.items()}
+    route = Route("x.y", "/p", weights, policy)
+    return State(services=services, routes={route.id: route})
+
+
+def keeps_sessions(state: State, defaults: Defaults = DEFAULTS) -> bool:
+    snapshot = Compiler().compile(state, Observed(), defaults, 1, 1.0)
+    return snapshot.routes[RouteId("x.y/p")].affinity.enabled
+
+
+@pytest.mark.parametrize(
+    ("members", "keeps"),
+    [
+        ({}, True),
+        ({"a": (True, 1)}, True),
+        ({"a": (False, 1)}, False),
+        ({"a": (True, 1), "b": (True, 1)}, True),
+        ({"a": (True, 1), "b": (False, 1)}, False),
+        # who gets no traffic changes nothing for the others' clients
+        ({"a": (True, 1), "b": (False, 0)}, True),
+        ({"a": (False, 1), "b": (True, 0)}, False),
+        ({"a": (True, 0), "b": (False, 0)}, False),
+        ({"a": (True, 0), "b": (True, 0)}, True),
+    ],
+)
+def test_a_route_keeps_sessions_unless_a_member_with_weight_does_not_want_them(
+    members: dict[str, tuple[bool, int]], keeps: bool
+) -> None:
+    assert keeps_sessions(claimed(members)) is keeps
+
+
+@pytest.mark.parametrize("sticky", [True, False])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_what_the_operator_said_of_sessions_beats_what_templates_say(
+    sticky: bool, enabled: bool
+) -> None:
+    policy = RoutePolicy(AffinityPolicy(enabled=enabled))
+    assert keeps_sessions(claimed({"a": (sticky, 1)}, policy)) is enabled
+
+
+def test_where_the_configuration_keeps_no_sessions_a_template_does_not_bring_them() -> None:
+    off = replace(DEFAULTS, affinity=replace(DEFAULTS.affinity, enabled=False))
+    assert not keeps_sessions(claimed({"a": (True, 1)}), off)
+
+
+def test_a_member_that_is_no_service_has_no_say_in_sessions() -> None:
+    state = claimed({"a": (True, 1)})
+    (route,) = state.routes.values()
+    stray = replace(route, weights={**route.weights, ServiceId("-/gone"): 1})
+    assert keeps_sessions(replace(state, routes={route.id: stray}))
+
+
 # --- services ----------------------------------------------------------------------------------
 
 
@@ -199,6 +265,20 @@ def test_an_equal_input_that_is_another_object_gives_the_same_object() -> None:
     first = compiler.compile(state, seen(state), DEFAULTS, 1, 1.0)
     copy = many(3)
     assert not differing(first, compiler.compile(copy, seen(copy), DEFAULTS, 2, 2.0))
+
+
+def test_a_change_of_stickiness_reaches_the_routes_of_that_claim_only() -> None:
+    compiler = Compiler()
+    state = claimed({"a": (True, 1), "b": (True, 1)})
+    other = Route("other", "/", dict.fromkeys(state.services, 1))
+    state = replace(state, routes={**state.routes, other.id: other})
+    first = compiler.compile(state, Observed(), DEFAULTS, 1, 1.0)
+    changed = claimed({"a": (True, 1), "b": (False, 1)}).services
+    second = compiler.compile(replace(state, services=changed), Observed(), DEFAULTS, 2, 2.0)
+    assert not second.routes[RouteId("x.y/p")].affinity.enabled
+    assert differing(first, second) == {"x.y/p"}
+    third = compiler.compile(state, Observed(), DEFAULTS, 3, 3.0)
+    assert third.routes[RouteId("x.y/p")].affinity.enabled
 
 
 def test_other_defaults_reach_every_route() -> None:

@@ -29,7 +29,7 @@ from gateway.runtime.link import Decoder
 names = st.sampled_from(["a", "b", "c", "ü", "*.d"])
 weights = st.integers(0, 3)
 route = st.builds(
-    lambda name, members, internal, at_zero: SnapshotRoute(
+    lambda name, members, internal, at_zero, held: SnapshotRoute(
         RouteId(name),
         name,
         "/",
@@ -39,11 +39,13 @@ route = st.builds(
         Timeouts(1.0, 2.0, 3.0),
         selectors=internal,
         spill=True,
+        held=held,
     ),
     names,
     st.lists(st.tuples(names, weights, st.none() | st.just(80)), max_size=2),
     st.booleans(),
     st.sampled_from(AtZero),
+    st.booleans(),
 )
 service = st.builds(
     lambda name, balancer, conditions: SnapshotService(
