@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from gateway.core.errors import FieldError
 from gateway.core.model import Role, ServiceId, shares, split_service_id
@@ -92,19 +93,22 @@ async def explain(call: Call[ExplainQuery, None]) -> Reply:
 def explanation(asked: Asked, world: World, now: View) -> answers.Explanation:
     """The answer, drawn in `world`."""
     host, path = asked.host.encode(), asked.path.encode()
-    found = world.table.match(host, path, asked.internal is not False)
+    cookies = asked.cookies.encode("utf-8", "replace") if asked.cookies is not None else None
+    selector = asked.selector.encode("utf-8", "replace") if asked.selector is not None else None
+    table = world.table
+    matched = table.match_selected(host, path, True, cookies, selector)
+    found = table.match_selected(host, path, asked.internal is not False, cookies, selector)
+    held = takewhile(lambda pool: pool is not matched, table.held_before(host, path))
+    passed_over = [_passed_over(pool) for pool in held]
     if asked.internal is None and isinstance(found, Pool) and found.route.internal:
         why = ["the route is internal: shown as an internal entrypoint serves it, public ones 404"]
     else:
         why = []
     if isinstance(found, Miss):
-        return _missed(found, asked, now)
-    why[:0] = _matched(found, asked)
+        return _missed(found, asked, passed_over, now)
+    why[:0] = [*_matched(found, asked), *passed_over]
     why += [f"the header {name} plays no part in routing" for name in asked.ignored]
-    decision = found.decide(
-        asked.cookies.encode("utf-8", "replace") if asked.cookies is not None else None,
-        asked.selector.encode("utf-8", "replace") if asked.selector is not None else None,
-    )
+    decision = found.decide(cookies, selector)
     why += _decided(found, asked, decision, now.snapshot)
     instance: InstanceState | None = None
     if decision.service is not None and decision.verdict is Verdict.OK:
@@ -125,16 +129,27 @@ def explanation(asked: Asked, world: World, now: View) -> answers.Explanation:
     )
 
 
-def _missed(miss: Miss, asked: Asked, now: View) -> answers.Explanation:
+def _passed_over(pool: Pool) -> str:
+    """Why a held route does not get the request, although it fits best."""
+    route = pool.route
+    if route.selectors:
+        who = "only X-Gateway-Service with one of its services leads there"
+    else:
+        who = "nobody gets there, since its selectors are off,"
+    return f"route {route.id} is held back: {who} until its release gives it traffic"
+
+
+def _missed(miss: Miss, asked: Asked, passed_over: Sequence[str], now: View) -> answers.Explanation:
     if miss is Miss.INTERNAL_ONLY:
         why = ["the route is internal and this entrypoint is not: the gateway answers 404"]
     else:
-        hosts = list({route.host: None for route in now.snapshot.routes.values()})
+        hosts = list({r.host: None for r in now.snapshot.routes.values() if not r.held})
         if asked.host in hosts:
             why = [f"host {quote(asked.host)} has routes, but none for path {quote(asked.path)}"]
         else:
             hint = did_you_mean(asked.host, hosts)
             why = [f"no route has host {quote(asked.host)}, nor a wildcard that fits it{hint}"]
+    why += passed_over
     return answers.Explanation(miss.value, _STATUS[miss], None, None, None, why, ())
 
 
@@ -147,6 +162,11 @@ def _matched(pool: Pool, asked: Asked) -> list[str]:
         why.append("path prefix / takes every path")
     else:
         why.append(f"path {quote(asked.path)} begins with {route.path}, the longest prefix here")
+    if route.held:
+        why.append(
+            "the route is held back until its release gives it traffic: "
+            "without the selector the request would go elsewhere"
+        )
     return why
 
 
