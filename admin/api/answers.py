@@ -120,7 +120,7 @@ class RouteService:
     weight: int
     share: float
     colour: str | None
-    """Its part in a release: green, blue, yellow; null: none is in progress."""
+    """Its part in a release: green, blue, yellow; null: none is in flight."""
     instances: int
     healthy: int
     traffic: Traffic
@@ -168,6 +168,8 @@ class RouteAnswer:
     internal: bool
     weights: Mapping[str, int]
     services: Sequence[RouteService]
+    held: bool
+    """Only selectors lead here, until the release that made it is first given traffic."""
     policy: PolicyAnswer
     effective: PolicyAnswer | None
     """What is in force; null until it is first published."""
@@ -238,6 +240,8 @@ class InstanceAnswer:
     """up, draining, ejected (failed real requests lately) or down."""
     in_flight: int
     websockets: int
+    problem: str | None
+    """Why its last check failed; null: it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +272,12 @@ class ServiceAnswer:
     version: str
     leaving: bool
     coexist: bool
+    colour: str | None
+    """Its part in a release: green, blue, yellow; null: none is in flight."""
+    image: str | None
+    """What is started for it; null: somebody else runs it, at `endpoints`."""
+    scale: int | None
+    """How many instances are kept running; null: somebody else runs it."""
     balancer: str
     routes: Sequence[ClaimAnswer]
     endpoints: Sequence[str]
@@ -452,11 +462,11 @@ class Validation:
     problems: Sequence[ConfigurationProblem]
 
 
-def _describe_members() -> None:
-    """Let OpenAPI have the texts under the members above."""
-    for kind in list(globals().values()):
-        if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == __name__:
+def describe_members(module: str, names: Mapping[str, object]) -> None:
+    """Let OpenAPI have the texts under the members of a module's answers."""
+    for kind in names.values():
+        if isinstance(kind, type) and is_dataclass(kind) and kind.__module__ == module:
             kind.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)  # type: ignore[attr-defined]
 
 
-_describe_members()
+describe_members(__name__, dict(globals()))

@@ -1,4 +1,4 @@
-"""What the API needs beside the controller, as interfaces: figures, clock, a world.
+"""What the API needs beside the controller, as interfaces: figures, launcher, clock, a world.
 
 The control process puts the real ones in (`figures.py`); tests may put in values.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from admin.controller import Controller
+from gateway.core.model import InstanceId, ServiceId
 from gateway.metrics.stats import Report
 
 from .explainer import Explainer
@@ -55,6 +56,81 @@ class Figures(Protocol):
         """The metrics page in the format that Accept asks for, and its Content-Type."""
 
 
+class Failure(Protocol):
+    """What went wrong with an instance. `time` is seconds since the epoch."""
+
+    @property
+    def instance(self) -> InstanceId:
+        """The instance it happened to; it may be gone."""
+
+    @property
+    def what(self) -> str:
+        """In words: `ended with exit code 3 after 0.2 s`."""
+
+    @property
+    def time(self) -> float:
+        """When."""
+
+    @property
+    def output(self) -> Sequence[str]:
+        """The last lines it wrote."""
+
+
+class LogPage(Protocol):
+    """Lines that instances wrote."""
+
+    @property
+    def entries(self) -> Sequence[tuple[str, str, str]]:
+        """Service, instance and line, oldest first."""
+
+    @property
+    def cursor(self) -> str:
+        """What to go on behind."""
+
+
+class Launched(Protocol):
+    """What launchers and checks know about instances beyond what routing needs."""
+
+    def failures(self, service: ServiceId) -> Sequence[Failure]:
+        """What went wrong lately, newest first."""
+
+    def why_not(self, instance: InstanceId) -> str | None:
+        """Why its last check failed; None: it did not."""
+
+    def read_logs(
+        self, application: str, service: str | None, lines: int, after: str | None
+    ) -> LogPage:
+        """The last `lines` lines, or all (so many at most) behind a cursor; oldest first.
+
+        `service` is a short name, None for all. What is unknown has no lines. Is called in
+        a thread. Raises `ValueError` for a cursor that is none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _NoLines:
+    entries: Sequence[tuple[str, str, str]] = ()
+    cursor: str = ""
+
+
+class NothingLaunched:
+    """Nobody launches anything here."""
+
+    def failures(self, service: ServiceId) -> Sequence[Failure]:
+        """See `Launched`."""
+        return ()
+
+    def why_not(self, instance: InstanceId) -> str | None:
+        """See `Launched`."""
+        return None
+
+    def read_logs(
+        self, application: str, service: str | None, lines: int, after: str | None
+    ) -> LogPage:
+        """See `Launched`."""
+        return _NoLines()
+
+
 SETTLED_S = 0.25
 """After this, counts of instances show everything that was open before."""
 
@@ -66,6 +142,7 @@ class Context:
     controller: Controller
     figures: Figures
     explainer: Explainer = field(default_factory=Explainer)
+    launched: Launched = field(default_factory=NothingLaunched)
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -121,7 +121,9 @@ def control_facts(controller: Controller, now: float) -> ControlFacts:
 
 def release_phases(state: State, now: float) -> dict[str, tuple[Phase, float]]:
     """The phase of each application's latest release, and for how many seconds it has been."""
-    latest = {r.application: r for r in state.releases.values() if r.application in state.applications}
+    latest = {
+        r.application: r for r in state.releases.values() if r.application in state.applications
+    }
     return {
         application: (release.phase, max(0.0, now - _since(release)))
         for application, release in latest.items()

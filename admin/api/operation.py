@@ -38,6 +38,11 @@ class Call(Generic[Q, B]):
     query: Q
     body: B
     accept: str = ""
+    content_type: str = ""
+    """Of a body that the handler reads itself."""
+    key: str | None = None
+    """What tells this request and its repetitions from all others, for longer than a control
+    process lives: made of the caller, the Idempotency-Key and the request. None: no key came."""
     if_match: frozenset[str] | None = None
     if_none_match: frozenset[str] | None = None
 
@@ -72,7 +77,7 @@ class Operation:
     query: type[Query] = NoQuery
     body: type[BaseModel] | None = None
     raw_types: tuple[str, ...] = ()
-    """Media types of a body that the handler reads itself, as bytes."""
+    """Media types of a body that the handler reads itself, as bytes; it may be missing."""
     place: tuple[str, ...] = ()
     """What the places of problems in the body begin with."""
     codes: tuple[Code, ...] = ()

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -33,13 +34,16 @@ from gateway.core.model import (
     Service,
     TimeoutPolicy,
 )
-from gateway.core.names import published_host
+from gateway.core.names import did_you_mean, published_host, quote
+from gateway.core.release import Strategy
+from gateway.core.templates import SCALE_MAX
 
 from . import names
 
 ROUTES_MAX = 256
 ENDPOINTS_MAX = 1024
 DRAIN_MAX_S = 86400.0
+LOG_LINES_MAX = 10_000
 
 Host = Annotated[
     str,
@@ -101,11 +105,7 @@ class CheckBody(Payload):
     @field_validator("path")
     @classmethod
     def _is_target(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith("/"):
-            raise ValueError("a path starts with /")
-        if value is not None and any(c <= " " or c >= "\x7f" or c == "#" for c in value):
-            raise ValueError("a path has no blanks, control characters, fragment or non-ASCII")
-        return value
+        return None if value is None else names.request_target(value)
 
     @model_validator(mode="after")
     def _fits(self) -> CheckBody:
@@ -172,9 +172,18 @@ class ServiceBody(Payload):
 
 
 class ServicePatch(Payload):
-    """What can be changed of a service by itself."""
+    """What can be changed of a service by itself: one thing in a call."""
 
-    coexist: bool
+    coexist: bool | None = Field(None, description="may join a route that another service holds")
+    scale: Annotated[int, Field(ge=1, le=SCALE_MAX)] | None = Field(
+        None, description="how many instances of it are kept running"
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> ServicePatch:
+        if (self.coexist is None) == (self.scale is None):
+            raise ValueError("give one of coexist and scale")
+        return self
 
 
 class AffinityBody(Payload):
@@ -215,6 +224,14 @@ class PolicyBody(Payload):
             internal=self.internal,
             spill=self.spill,
         )
+
+
+class ShiftBody(Payload):
+    """How much the new services get."""
+
+    new: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        description="percent of the release's part of every route that old and new share"
+    )
 
 
 class TokenBody(Payload):
@@ -263,6 +280,70 @@ class RemoveQuery(ForceQuery):
 
     drain_timeout: Delay | None = Field(
         None, description="seconds after which open work is cut; none: timeouts.drain"
+    )
+
+
+def _strategy(text: str) -> str:
+    known = [strategy.value for strategy in Strategy]
+    if text not in known:
+        hint = did_you_mean(text, known) or f"; there are {', '.join(known)}"
+        raise ValueError(f"{quote(text)} is no strategy{hint}")
+    return text
+
+
+class DeployQuery(WriteQuery):
+    """How a template is deployed."""
+
+    strategy: Annotated[
+        str,
+        AfterValidator(_strategy),
+        WithJsonSchema({"type": "string", "enum": [strategy.value for strategy in Strategy]}),
+    ] = Field(Strategy.BLUE_GREEN.value, description="how traffic may move to the new services")
+    deadline: Seconds | None = Field(
+        None, description="seconds for the new services to be healthy; none: releases.deadline"
+    )
+    on_deadline: Literal["rollback", "hold"] | None = Field(
+        None, description="what happens if they are not; none: releases.on_deadline"
+    )
+    previous: bool = Field(
+        False, description="no body: deploy the template before the last confirmed release"
+    )
+
+
+class ConfirmQuery(WriteQuery):
+    """How a release is confirmed."""
+
+    smooth: bool = Field(
+        False, description="move all traffic first, confirm after 5 s without errors"
+    )
+    force: bool = Field(False, description="move all traffic and confirm, whatever the guards say")
+
+    @field_validator("force")
+    @classmethod
+    def _is_one_way(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("smooth"):
+            raise ValueError("smooth waits for proof, force wants none: give one of them")
+        return value
+
+
+class ReleasesQuery(PageQuery):
+    """A part of the releases, newest first."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    application: Annotated[str, Field(max_length=names.NAME_MAX)] | None = Field(
+        None, description="of this application only"
+    )
+
+
+class LogsQuery(Query):
+    """Which lines of an application's output."""
+
+    service: Annotated[str, Field(max_length=names.NAME_MAX)] | None = Field(
+        None, description="of this service only"
+    )
+    lines: Annotated[int, Field(ge=1, le=LOG_LINES_MAX)] = 100
+    after: Annotated[str, Field(max_length=8192)] | None = Field(
+        None, description="the `after` of the answer before: what was written since"
     )
 
 

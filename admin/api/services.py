@@ -1,14 +1,17 @@
-"""Services registered by hand: put, mark, look at, drain and remove."""
+"""Services: look at, scale; those registered by hand: put, mark, drain and remove."""
 
 from __future__ import annotations
 
-from gateway.core.commands import MarkCoexist, PutService, RemoveService
+from dataclasses import replace
+
+from gateway.core.commands import MarkCoexist, PutService, RemoveService, ScaleService
 from gateway.core.errors import Code, Refused
-from gateway.core.model import BY_HAND, Role, ServiceId
+from gateway.core.model import BY_HAND, Role, Service, ServiceId
 from gateway.core.names import find_service, matching, quote
 from gateway.core.state import State
 
 from . import answers, names
+from .auth import require
 from .context import NOTHING_OPEN, Context
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
@@ -34,7 +37,7 @@ async def get_service(call: Call[NoQuery, None]) -> Reply:
     """One service, by its short name or `application%2Fname`."""
     now = view(call.context)
     service = find_service(now.state, call.path["name"])
-    return Reply(now.service(service), etag=etag(service))
+    return Reply(now.service(service), etag=_tag(service))
 
 
 async def list_instances(call: Call[NoQuery, None]) -> Reply:
@@ -60,10 +63,16 @@ async def put_service(call: Call[WriteQuery, ServiceBody]) -> Reply:
 
 
 async def patch_service(call: Call[WriteQuery, ServicePatch]) -> Reply:
-    """Set or clear the mark that lets a service join a route another one holds."""
-    name = call.path["name"]
+    """Scale a service that is launched here, or mark it as one that may join others' routes."""
+    name, body = call.path["name"], call.body
     tag_of = tag_of_service(name)
-    outcome = await execute(call, MarkCoexist(name, call.body.coexist), tag_of)
+    command: ScaleService | MarkCoexist
+    if body.scale is not None:
+        command = ScaleService(name, body.scale)
+    else:
+        require(call.actor, Role.ADMIN)
+        command = MarkCoexist(name, bool(body.coexist))
+    outcome = await execute(call, command, tag_of)
     after = view(call.context, outcome.after).service(find_service(outcome.after, name))
     return written(
         call, outcome, lambda base: answers.ServiceWritten(**fields(base), service=after), tag_of
@@ -112,9 +121,15 @@ def tag_of_service(name: str) -> TagOf:
 
     def tag(state: State) -> str | None:
         found = matching(name, state.services)
-        return etag(state.services[found[0]]) if len(found) == 1 else None
+        return _tag(state.services[found[0]]) if len(found) == 1 else None
 
     return tag
+
+
+def _tag(service: Service) -> str:
+    # Without what is launched: it never changes under a name, and holds secrets that
+    # could be guessed by their digest.
+    return etag(replace(service, launch=None))
 
 
 def _name_by_hand(text: str) -> str:
@@ -122,8 +137,8 @@ def _name_by_hand(text: str) -> str:
     if application not in ("", BY_HAND):
         raise Refused(
             Code.IN_USE,
-            f"{quote(text)} belongs to an application and is changed by its template; services "
-            "registered by hand have a name of their own, without application",
+            f"{quote(text)} belongs to the application {quote(application)} and is changed by its "
+            "template; services registered by hand have a name of their own, without application",
         )
     try:
         return names.service_name(name)
@@ -180,15 +195,14 @@ OPERATIONS = (
         "PATCH",
         PATH,
         patch_service,
-        "Mark a service as coexisting",
-        Role.ADMIN,
+        "Scale a service, or mark it as coexisting",
+        Role.OPERATOR,
         answers.ServiceWritten,
         "Services",
         query=WriteQuery,
         body=ServicePatch,
         codes=(Code.NOT_FOUND, Code.AMBIGUOUS, Code.IN_USE),
         statuses=(200, 202),
-        command=MarkCoexist,
     ),
     Operation(
         "DELETE",

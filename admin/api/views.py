@@ -15,6 +15,7 @@ from gateway.core.compile import condition, is_internal, version_of
 from gateway.core.model import (
     Check,
     CheckKind,
+    Claim,
     Instance,
     InstanceId,
     Route,
@@ -25,12 +26,13 @@ from gateway.core.model import (
 )
 from gateway.core.names import short_names, weights_by_name
 from gateway.core.observed import Observed
+from gateway.core.release import Colour, Release
 from gateway.core.snapshot import Snapshot, SnapshotRoute
 from gateway.core.state import Changes, State
 from gateway.metrics.stats import Report
 
 from . import answers
-from .context import NOTHING_OPEN, Context, Figures, OpenWork, Work
+from .context import NOTHING_OPEN, Context, Figures, Launched, OpenWork, Work
 
 K = TypeVar("K", bound=str)
 T = TypeVar("T")
@@ -45,6 +47,24 @@ class View:
     observed: Observed
     snapshot: Snapshot
     figures: Figures
+    launched: Launched
+
+    @cached_property
+    def colours(self) -> Mapping[ServiceId, Colour]:
+        """What services are to the releases in flight."""
+        found: dict[ServiceId, Colour] = {}
+        for application in self.state.applications.values():
+            if (release := self.in_flight(application.name)) is not None:
+                for name, colour in release.colours.items():
+                    found[ServiceId(f"{application.name}/{name}")] = colour
+        return found
+
+    def in_flight(self, application: str) -> Release | None:
+        """The release of an application that is not over."""
+        found = self.state.applications.get(application)
+        if found is None or found.release is None:
+            return None
+        return self.state.releases.get(found.release)
 
     @cached_property
     def _report(self) -> Report:
@@ -72,6 +92,7 @@ class View:
             services=[
                 self._route_service(route, sid, names[sid], share[sid]) for sid in route.weights
             ],
+            held=route.is_held,
             policy=_policy(route.policy),
             effective=None if compiled is None else _effective(compiled),
             traffic=answers.traffic(self._report.routes.get(route.id)),
@@ -86,7 +107,7 @@ class View:
             name=name,
             weight=route.weights[sid],
             share=share,
-            colour=None,
+            colour=self.colours.get(sid),
             instances=len(instances),
             healthy=sum(self.observed.health_of(i.id) == "healthy" for i in instances),
             traffic=answers.traffic(self._report.pairs.get((route.id, sid))),
@@ -102,8 +123,11 @@ class View:
             version=version_of(service.name),
             leaving=service.leaving,
             coexist=service.coexist,
+            colour=self.colours.get(service.id),
+            image=None if service.launch is None else service.launch.image,
+            scale=None if service.launch is None else service.scale,
             balancer=service.balancer,
-            routes=list(self._claims(service)),
+            routes=self.claims(service),
             endpoints=[str(e) for e in service.endpoints],
             health=None if service.check is None else _check(service.check),
             instances=self.instances(service),
@@ -111,18 +135,21 @@ class View:
             websockets=work.websockets,
         )
 
-    def _claims(self, service: Service) -> Iterable[answers.ClaimAnswer]:
-        for claim in service.claims:
-            route = self.state.routes.get(claim.route)
-            weights: Mapping[ServiceId, int] = route.weights if route is not None else {}
-            yield answers.ClaimAnswer(
-                route=claim.route,
-                host=claim.host,
-                path=claim.path,
-                port=claim.port,
-                weight=weights.get(service.id),
-                share=shares(weights).get(service.id),
-            )
+    def claims(self, service: Service) -> list[answers.ClaimAnswer]:
+        """A service's places on routes."""
+        return [self._claim(service, claim) for claim in service.claims]
+
+    def _claim(self, service: Service, claim: Claim) -> answers.ClaimAnswer:
+        route = self.state.routes.get(claim.route)
+        weights: Mapping[ServiceId, int] = route.weights if route is not None else {}
+        return answers.ClaimAnswer(
+            route=claim.route,
+            host=claim.host,
+            path=claim.path,
+            port=claim.port,
+            weight=weights.get(service.id),
+            share=shares(weights).get(service.id),
+        )
 
     def instances(self, service: Service) -> list[answers.InstanceAnswer]:
         """The instances of a service."""
@@ -140,6 +167,7 @@ class View:
             state=condition(self.state, self.observed, service, instance),
             in_flight=work.in_flight,
             websockets=work.websockets,
+            problem=self.launched.why_not(instance.id),
         )
 
     def find_instance(self, id: str) -> tuple[Service | None, Instance] | None:
@@ -163,6 +191,7 @@ def view(context: Context, state: State | None = None) -> View:
         controller.observed,
         controller.snapshot,
         context.figures,
+        context.launched,
     )
 
 

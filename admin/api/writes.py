@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from admin.controller import Outcome
 from gateway.core.commands import Command
@@ -17,7 +17,9 @@ from .operation import Call, Reply
 from .schemas import WriteQuery
 from .views import plan
 
-Answer = TypeVar("Answer", bound=answers.Written)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Q = TypeVar("Q", bound=WriteQuery)
 
 
@@ -42,7 +44,7 @@ async def execute(call: Call[Q, Any], command: Command, tag_of: TagOf) -> Outcom
 def written(
     call: Call[Q, Any],
     outcome: Outcome,
-    make: Callable[[answers.Written], Answer],
+    make: Callable[[answers.Written], object],
     tag_of: TagOf,
     status: int = 200,
 ) -> Reply:
@@ -65,6 +67,6 @@ def written(
     return Reply(make(base), status, None if dry_run else tag_of(outcome.after))
 
 
-def fields(base: answers.Written) -> dict[str, Any]:
+def fields(base: DataclassInstance) -> dict[str, Any]:
     """The members of `base`, to make a larger answer of."""
     return {f.name: getattr(base, f.name) for f in dataclasses.fields(base)}

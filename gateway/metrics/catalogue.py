@@ -240,6 +240,18 @@ METRICS: tuple[Metric, ...] = (
         "Instances of a service by state: up, draining, ejected, down.",
     ),
     _control(
+        "gateway_release_phase",
+        Kind.GAUGE,
+        ("application", "phase"),
+        "1 for the phase of an application's latest release, 0 for the others.",
+    ),
+    _control(
+        "gateway_release_phase_seconds",
+        Kind.GAUGE,
+        ("application",),
+        "How long an application's latest release has been in its phase.",
+    ),
+    _control(
         "gateway_config_generation",
         Kind.GAUGE,
         (),

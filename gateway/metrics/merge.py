@@ -24,6 +24,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector as BaseCollector
 
 from gateway.core.model import ServiceId, split_service_id
+from gateway.core.release import Phase
 
 from .catalogue import KEYS, LAYOUTS, METRICS, Kind, Metric, Scope, Source
 from .reader import Change, RegionReader
@@ -62,6 +63,8 @@ class ControlFacts:
     """Route and reason (a word, such as `no_weight`)."""
     instances: Mapping[tuple[ServiceId, str], int] = field(default_factory=dict)
     """By service and state (`up`, `draining`, `ejected`, `down`)."""
+    release_phases: Mapping[str, tuple[Phase, float]] = field(default_factory=dict)
+    """By application: the phase of its latest release, and for how long."""
     generation: int = 0
     snapshot_age_s: float = 0.0
     is_up: bool = True
@@ -215,6 +218,14 @@ def _known(
         "gateway_instances": [
             ((*split_service_id(service), state), count)
             for (service, state), count in facts.instances.items()
+        ],
+        "gateway_release_phase": [
+            ((application, phase.value), int(phase is current))
+            for application, (current, _) in facts.release_phases.items()
+            for phase in Phase
+        ],
+        "gateway_release_phase_seconds": [
+            ((application,), seconds) for application, (_, seconds) in facts.release_phases.items()
         ],
         "gateway_config_generation": [((), facts.generation)],
         "gateway_snapshot_age_seconds": [((), facts.snapshot_age_s)],

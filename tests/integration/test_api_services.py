@@ -68,7 +68,9 @@ async def test_coexist_is_marked_by_itself(api: Api) -> None:
     await api.register("v1", "shop.example")
     answer = await api("PATCH", "services/v1", {"coexist": True})
     assert answer.json["service"]["coexist"] is True
-    assert (await api("PATCH", "services/v1", {"scale": 3})).places == ["coexist", "scale"]
+    assert (await api("PATCH", "services/v1", {})).places == ["body"]
+    assert (await api("PATCH", "services/v1", {"scale": 3, "coexist": True})).places == ["body"]
+    assert (await api("PATCH", "services/v1", {"scale": 0})).places == ["scale"]
     assert (await api("PATCH", "services/nope", {"coexist": True})).status == 404
 
 
@@ -86,6 +88,7 @@ async def test_instances_are_shown_with_health_state_and_open_work(api: Api) -> 
         "state": "up",
         "in_flight": 3,
         "websockets": 1,
+        "problem": None,
     }
     (two,) = (await api("GET", "services/v2")).json["instances"]
     assert (two["health"], two["state"]) == ("unhealthy", "down")

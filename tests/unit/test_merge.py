@@ -18,6 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.core.model import ServiceId
+from gateway.core.release import Phase
 from gateway.metrics.catalogue import METRICS, Kind, Scope
 from gateway.metrics.merge import Collector, ControlFacts, Live, Merger
 from gateway.metrics.shared import PAGE, BadRegion, create_region
@@ -330,6 +331,7 @@ def busy_facts(live: Live) -> ControlFacts:
         weights={("r", SERVICES[0]): 100, ("r", SERVICES[1]): 0},
         invalid_routes=[("s", "no_weight")],
         instances={(SERVICES[0], "up"): 2, (SERVICES[0], "down"): 0},
+        release_phases={"shop": (Phase.PENDING_CONFIRMATION, 12.5)},
         generation=17,
         snapshot_age_s=1.5,
         is_up=False,
@@ -347,6 +349,9 @@ def test_the_page_shows_what_control_knows() -> None:
         assert g.value("gateway_route_invalid", route="s", reason="no_weight") == 1
         assert g.value("gateway_instances", **SHOWN, state="up") == 2
         assert g.value("gateway_instances", **SHOWN, state="down") == 0
+        phases = {p: g.value("gateway_release_phase", application="shop", phase=p) for p in Phase}
+        assert phases == {p: int(p is Phase.PENDING_CONFIRMATION) for p in Phase}
+        assert g.value("gateway_release_phase_seconds", application="shop") == 12.5
         assert g.value("gateway_config_generation") == 17
         assert g.value("gateway_snapshot_age_seconds") == 1.5
         assert g.value("gateway_control_up") == 0
