@@ -1,0 +1,81 @@
+"""What the process provider cannot, or must not, start of a template. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.core.errors import FieldError
+from gateway.core.model import CheckKind, Launch, Service
+from gateway.core.names import quote
+from gateway.core.release import Template
+from gateway.runtime import placeholders
+from gateway.runtime.settings import Settings
+
+from .programs import chosen_by_template, container_ports, unknown_image
+
+PROBE = "probe.cmd"
+"""The end of the place of a check that runs a command; a prefix may belong before it."""
+
+
+def problems(template: Template, settings: Settings) -> list[FieldError]:
+    """All that keeps the services of a template from being started here.
+
+    Places are `<service>.<key>`, without `services.` in front of them; that of a
+    probe's command is `<service>.labels.probe.cmd`.
+    """
+    found: list[FieldError] = []
+    for service in template.services:
+        found += (
+            FieldError(f"{service.name}.{key}", m) for key, m in _of_service(service, settings)
+        )
+    found += _ports(template, settings)
+    return found
+
+
+def _of_service(service: Service, settings: Settings) -> Iterator[tuple[str, str]]:
+    launch, images = service.launch, settings.providers.process.images
+    runs_command = service.check is not None and service.check.kind is CheckKind.COMMAND
+    if launch is None:
+        if runs_command:
+            yield f"labels.{PROBE}", "a command runs beside processes started here; use probe.url"
+        return
+    image = images.get(launch.image)
+    if image is None:
+        yield "image", unknown_image(launch.image, images)
+        return
+    allow = (
+        "it would run on this machine what its author likes; the configuration allows that with "
+        f"allow_command: true for the image {quote(launch.image)}"
+    )
+    if not image.allow_command:
+        for key in chosen_by_template(launch):
+            yield key, f"a template may not choose the {_WORDS[key]}: {allow}"
+        if runs_command:
+            yield f"labels.{PROBE}", f"a template may not bring a command to run: {allow}"
+        return
+    yield from _placeholders(launch)
+
+
+_WORDS = {"command": "command", "entrypoint": "program", "working_dir": "folder"}
+
+
+def _placeholders(launch: Launch) -> Iterator[tuple[str, str]]:
+    for key, words in (("entrypoint", launch.entrypoint), ("command", launch.command)):
+        for word in words or ():
+            if (problem := placeholders.problem_of(word)) is not None:
+                yield key, problem
+                break
+
+
+def _ports(template: Template, settings: Settings) -> Iterator[FieldError]:
+    first, last = settings.providers.process.ports
+    needs = {
+        s.name: s.scale * len(container_ports(s)) for s in template.services if s.launch is not None
+    }
+    if (total := sum(needs.values())) > last - first + 1:
+        greatest = max(needs, key=lambda name: needs[name])
+        yield FieldError(
+            f"{greatest}.labels.scale",
+            f"all instances together need {total} ports, and providers.process.ports has "
+            f"{last - first + 1}; lower the scale or widen the range",
+        )
