@@ -15,7 +15,18 @@ meanings (order of labels, list or map, prefix, quotes) become equal values.
 
 from __future__ import annotations
 
-from .parse import SCALE_MAX, Outcome, Parsed, parse, read
-from .problems import Place, Problem, dotted
+from .parse import Outcome, Parsed, parse, read
+from .problems import Place, Problem, dotted, refusal
+from .service import SCALE_MAX
 
-__all__ = ["SCALE_MAX", "Outcome", "Parsed", "Place", "Problem", "dotted", "parse", "read"]
+__all__ = [
+    "SCALE_MAX",
+    "Outcome",
+    "Parsed",
+    "Place",
+    "Problem",
+    "dotted",
+    "parse",
+    "read",
+    "refusal",
+]

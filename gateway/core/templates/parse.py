@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.core.model import Service
+from gateway.core.names import did_you_mean
 from gateway.core.release import Template
 
-from .problems import Findings, Place, Problem, bounded, refusal
+from . import keys
+from .plain import Map, Value, plain
+from .problems import Findings, Place, Problem, bounded, is_nearly, refusal
+from .service import Read, read_service
+from .together import check_depends, check_routes
+from .values import kind_of
 
-SCALE_MAX = 1000
-"""The most instances of one service."""
+_EXAMPLE = "a template names services with what they run, for example web: {image: ...}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +57,97 @@ def parse(document: object, *, application: str, domain: str, source: str) -> Pa
 def read(document: object, *, application: str, domain: str) -> Outcome:
     """What `parse` finds, problems included; raises nothing."""
     findings = Findings()
-    findings.add((), "no service")
-    return Outcome((), tuple(findings.problems), bounded(findings.warnings))
+    content = plain(document, findings)
+    services: list[Read] = []
+    if not findings.problems:
+        names, place = _services(content, findings)
+        for name, value in names.items():
+            one = read_service(name, value, (*place, name), application, domain, findings)
+            if one is not None:
+                services.append(one)
+        check_routes(services, findings)
+        check_depends(services, names, findings)
+    return Outcome(
+        tuple((r.place, r.service) for r in services if r.is_right),
+        tuple(findings.problems),
+        bounded(findings.warnings),
+    )
+
+
+def _services(document: Value, findings: Findings) -> tuple[Map, Place]:
+    """The services by name, and where they stand: under `services`, or at the top."""
+    if document is None or document == {}:
+        findings.add((), f"no service; {_EXAMPLE}")
+        return {}, ()
+    if not isinstance(document, dict):
+        findings.add((), f"a map is expected, not {kind_of(document)}; {_EXAMPLE}")
+        return {}, ()
+    if "services" not in document:
+        return _at_top(document, findings), ()
+    known = (*keys.TOP_UNDERSTOOD, *keys.TOP_WITHOUT_EFFECT, *keys.TOP_REFUSED)
+    for key, value in document.items():
+        if key in known:
+            _top_key(key, value, findings)
+        elif _is_service(value):
+            findings.add((key,), "a service beside `services`; move it in there, with the others")
+        else:
+            _unknown(key, known, findings)
+    services = document["services"]
+    if not isinstance(services, dict):
+        findings.add(
+            ("services",),
+            f"must be a map of services by name, not {kind_of(services)}; {_EXAMPLE}",
+        )
+        return {}, ("services",)
+    if not services:
+        findings.add(("services",), f"no service; {_EXAMPLE}")
+    return services, ("services",)
+
+
+def _at_top(document: Map, findings: Findings) -> Map:
+    """Services at the top level; other keys of compose files may stand among them."""
+    services: Map = {}
+    for key, value in document.items():
+        if (key in keys.TOP_WITHOUT_EFFECT or key in keys.TOP_REFUSED) and not _is_service(value):
+            _top_key(key, value, findings)
+        elif key.startswith("x-") and not _is_service(value):
+            _unknown(key, (), findings)
+        elif _is_misspelt_services(key, value):
+            _unknown(key, keys.TOP_UNDERSTOOD, findings)
+        else:
+            services[key] = value
+    if not services and not findings.problems:
+        findings.add((), f"no service; {_EXAMPLE}")
+    return services
+
+
+def _top_key(key: str, value: Value, findings: Findings) -> None:
+    if key in keys.TOP_WITHOUT_EFFECT:
+        findings.warn((key,), f"has no effect here: {keys.TOP_WITHOUT_EFFECT[key]}")
+    elif key in keys.TOP_REFUSED and value:
+        findings.add((key,), f"is not supported: {keys.TOP_REFUSED[key]}")
+
+
+def _unknown(key: str, known: Iterable[str], findings: Findings) -> None:
+    """A key that is neither a service nor known; extensions of others pass."""
+    if key.startswith("x-"):
+        if is_nearly(key, keys.EXTENSION):
+            findings.add((key,), f"{keys.EXTENSION} stands within a service")
+        return
+    hint = findings.hint(key, known) or f"; known here: {', '.join(known)}"
+    findings.add((key,), f"unknown key{hint}")
+
+
+def _is_service(value: Value) -> bool:
+    """Does it look like one?"""
+    return isinstance(value, dict) and ("image" in value or keys.EXTENSION in value)
+
+
+def _is_misspelt_services(key: str, value: Value) -> bool:
+    """`service:` or `servces:` around what look like services."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(map(_is_service, value.values()))
+        and bool(did_you_mean(key.lower(), keys.TOP_UNDERSTOOD))
+    )

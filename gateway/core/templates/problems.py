@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 
 from gateway.core.errors import Code, FieldError, Refused
+from gateway.core.names import did_you_mean
 
 SHOWN_MAX = 100
 """How many problems, and how many warnings, are told."""
@@ -38,6 +40,10 @@ class Findings:
         """Something is accepted, but perhaps not what was meant."""
         self.warnings.append(f"{dotted(place)}: {message}")
 
+    def hint(self, wrong: str, known: Iterable[str]) -> str:
+        """`; did you mean ...?`, or nothing; nothing also once nobody would see it."""
+        return did_you_mean(wrong, known) if len(self.problems) < SHOWN_MAX else ""
+
 
 def dotted(place: Place) -> str:
     """`("web", "environment", 0)` -> `web.environment[0]`; bounded and printable."""
@@ -50,6 +56,13 @@ def dotted(place: Place) -> str:
             shown = shown if shown.isprintable() else ascii(shown)
             text += f".{shown}" if text else shown
     return text
+
+
+def is_nearly(word: str, wanted: str) -> bool:
+    """Is `word` a slip of the pen for `wanted`?"""
+    if abs(len(word) - len(wanted)) > 3:
+        return False
+    return SequenceMatcher(None, word.lower(), wanted).ratio() >= 0.8
 
 
 def refusal(problems: Sequence[Problem]) -> Refused:

@@ -1,0 +1,416 @@
+"""One service of a template: its keys, each understood, without effect or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gateway.core.model import Check, Claim, Endpoint, Launch, RouteId, Service
+from gateway.core.names import quote
+from gateway.core.spelling import endpoint, host, service_name
+
+from . import keys, labels, values
+from .labels import Labels, read_labels
+from .plain import Map, Value
+from .probes import read_check
+from .problems import Findings, Place, is_nearly
+from .routes import Placed, read_routes
+from .values import Given
+
+SCALE_MAX = 1000
+"""The most instances of one service."""
+ENDPOINTS_MAX = 1024
+IMAGE_MAX = 512
+
+_CONDITIONS = ("service_healthy", "service_started")
+_NOT_STARTED = ("image", "command", "entrypoint", "environment", "external_links", "working_dir")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A service that was read, and where its parts stand that others have to fit."""
+
+    service: Service
+    place: Place
+    routes: dict[RouteId, Place]
+    depends: dict[str, Place]
+    """Whom it waits for, by name."""
+    is_right: bool
+    """Nothing is wrong with it by itself."""
+
+
+def read_service(
+    name: str, value: Value, place: Place, application: str, domain: str, findings: Findings
+) -> Read | None:
+    """Read one service; None if there is nothing to be read."""
+    before = len(findings.problems)
+    try:
+        service_name(name)
+    except ValueError as error:
+        findings.add(place, f"this is no name for a service: {error}")
+    if not isinstance(value, dict):
+        findings.add(
+            place, f"a service is a map, for example {{image: ...}}, not {values.kind_of(value)}"
+        )
+        return None
+    _check_keys(value, place, findings)
+    own = _labels(value, place, findings)
+    endpoints = _endpoints(value, place, findings)
+    launch = _launch(value, place, endpoints is None, findings)
+    routes = _routes(own, domain, findings)
+    scale = _scale(own, value, place, findings)
+    check = read_check(
+        own,
+        value.get("healthcheck"),
+        (*place, "healthcheck"),
+        findings,
+        is_routed=bool(routes) or bool(own.ports),
+        is_launched=endpoints is None,
+    )
+    depends = _depends(own, value, place, findings)
+    if endpoints is None:
+        endpoints = ()
+    else:
+        _warn_not_started(value, place, scale, findings)
+        routes, check = _on_endpoints(routes, check, endpoints, place, findings)
+        launch, scale = None, 1
+    service = Service(
+        application=application,
+        name=name,
+        claims=tuple(placed.claim for placed in routes),
+        coexist=_flag(own, labels.COEXIST, False, findings),
+        endpoints=endpoints,
+        check=check,
+        launch=launch,
+        scale=scale,
+        depends=tuple(sorted(depends)),
+    )
+    return Read(
+        service,
+        place,
+        {placed.claim.route: placed.place for placed in routes},
+        depends,
+        len(findings.problems) == before,
+    )
+
+
+def _check_keys(content: Map, place: Place, findings: Findings) -> None:
+    """Name every key that is not understood; read those that need no more than a look."""
+    for key, value in content.items():
+        where = (*place, key)
+        if key in keys.UNDERSTOOD:
+            continue
+        if key in keys.WITHOUT_EFFECT:
+            findings.warn(where, f"has no effect here: {keys.WITHOUT_EFFECT[key]}")
+        elif key in keys.REFUSED:
+            # what is switched off or empty asks for nothing
+            if value not in (None, False) and value != [] and value != {}:
+                findings.add(where, f"is not supported: {keys.REFUSED[key]}")
+        elif not key.startswith("x-") or is_nearly(key, keys.EXTENSION):
+            known = (*keys.UNDERSTOOD, *keys.WITHOUT_EFFECT, *keys.REFUSED)
+            hint = findings.hint(key, known) or f"; understood: {', '.join(keys.UNDERSTOOD)}"
+            findings.add(where, f"unknown key{hint}")
+    if "restart" in content:
+        values.restart(content["restart"], (*place, "restart"), findings)
+    if content.get("expose") is not None:
+        _check_expose(content["expose"], (*place, "expose"), findings)
+    signal = content.get("stop_signal", "SIGTERM")
+    if signal not in ("SIGTERM", "TERM", "15", 15):
+        findings.add(
+            (*place, "stop_signal"),
+            f"programs are stopped with SIGTERM, not with {values.kind_of(signal)}",
+        )
+
+
+def _labels(content: Map, place: Place, findings: Findings) -> Labels:
+    value = content.get("labels")
+    return Labels() if value is None else read_labels(value, (*place, "labels"), findings)
+
+
+def _routes(own: Labels, domain: str, findings: Findings) -> tuple[Placed, ...]:
+    is_sticky = _flag(own, labels.STICKY, True, findings)
+    if not own.ports:
+        for name in (labels.STICKY, labels.COEXIST):
+            if name in own.single:
+                findings.warn(own.single[name].place, "has no effect: the service has no route")
+    return read_routes(own.ports, domain, is_sticky, findings)
+
+
+def _flag(own: Labels, name: str, default: bool, findings: Findings) -> bool:
+    given = own.single.get(name)
+    found = None if given is None else values.boolean(given, findings)
+    return default if found is None else found
+
+
+def _scale(own: Labels, content: Map, place: Place, findings: Findings) -> int:
+    """How many instances: the label, `scale` or `deploy.replicas`, if they agree."""
+    given: list[Given] = []
+    if labels.SCALE in own.single:
+        given.append(own.single[labels.SCALE])
+    wanted: list[tuple[Value, Place]] = [(content.get("scale"), (*place, "scale"))]
+    deploy = content.get("deploy")
+    if deploy is not None:
+        wanted.append((_replicas(deploy, (*place, "deploy"), findings), (*place, *_REPLICAS)))
+    for value, where in wanted:
+        if value is not None and (one := values.scalar(value, where, findings)) is not None:
+            given.append(one)
+    found: dict[int, Place] = {}
+    for one in given:
+        number = values.whole(one, 1, SCALE_MAX, findings)
+        if number is not None:
+            found.setdefault(number, one.place)
+    if len(found) > 1:
+        words = " and ".join(map(str, found))
+        for where in found.values():
+            findings.add(where, f"the service has several scales, {words}; keep one")
+    return next(iter(found), 1)
+
+
+_REPLICAS = ("deploy", "replicas")
+
+
+def _replicas(deploy: Value, place: Place, findings: Findings) -> Value:
+    content = values.as_map(deploy, place, findings, "{replicas: 3}")
+    if content is None:
+        return None
+    known = {**dict.fromkeys(keys.DEPLOY_UNDERSTOOD), **keys.DEPLOY_WITHOUT_EFFECT}
+    values.unknown_keys(content, known, place, findings)
+    for key, why in keys.DEPLOY_WITHOUT_EFFECT.items():
+        if key in content and (key, content[key]) != ("mode", "replicated"):
+            findings.warn((*place, key), f"has no effect here: {why}")
+    return content.get("replicas")
+
+
+def _endpoints(content: Map, place: Place, findings: Findings) -> tuple[Endpoint, ...] | None:
+    """The addresses of `x-gateway`; None: there are none, so instances are started."""
+    if keys.EXTENSION not in content:
+        return None
+    where = (*place, keys.EXTENSION)
+    extension = values.as_map(
+        content[keys.EXTENSION], where, findings, '{endpoints: ["10.0.0.1:8080"]}'
+    )
+    if extension is None:
+        return ()
+    values.unknown_keys(extension, {keys.ENDPOINTS: None}, where, findings)
+    if keys.ENDPOINTS not in extension:
+        return None
+    where = (*where, keys.ENDPOINTS)
+    given = values.texts(extension[keys.ENDPOINTS], where, findings, '["10.0.0.1:8080"]')
+    found: dict[Endpoint, Place] = {}
+    for one in given:
+        try:
+            address = endpoint(one.text)
+        except ValueError as error:
+            findings.add(one.place, str(error))
+            continue
+        if address in found:
+            findings.add(one.place, f"{address} is there already")
+        found.setdefault(address, one.place)
+    if extension[keys.ENDPOINTS] == []:
+        findings.add(where, "names no address; leave x-gateway out to have instances started")
+    if len(found) > ENDPOINTS_MAX:
+        findings.add(where, f"{len(found)} addresses, at most {ENDPOINTS_MAX} are possible")
+    return tuple(sorted(found, key=lambda e: (e.host, e.port)))
+
+
+def _on_endpoints(
+    routes: tuple[Placed, ...],
+    check: Check | None,
+    endpoints: tuple[Endpoint, ...],
+    place: Place,
+    findings: Findings,
+) -> tuple[tuple[Placed, ...], Check | None]:
+    """Routes and check of instances that somebody else runs.
+
+    A single routed port is the endpoint's own, whatever its number. Of several, each
+    is reached at its own number, so an endpoint must have one of them.
+    """
+    ports = {placed.claim.port for placed in routes}
+    if len(ports) == 1:
+        if check is not None and check.port in ports:
+            check = replace(check, port=None)
+        if check == Check():
+            check = None
+        return tuple(
+            replace(p, claim=Claim(p.claim.host, p.claim.path, None, p.claim.sticky))
+            for p in routes
+        ), check
+    for one in endpoints:
+        if ports and one.port not in ports:
+            words = ", ".join(str(p) for p in sorted(p for p in ports if p is not None))
+            findings.add(
+                (*place, keys.EXTENSION, keys.ENDPOINTS),
+                f"{one} has none of the routed ports {words}; where there are several, each is "
+                "reached at the endpoint's host under its own number",
+            )
+    return routes, check
+
+
+def _warn_not_started(content: Map, place: Place, scale: int, findings: Findings) -> None:
+    idle = [key for key in _NOT_STARTED if content.get(key) is not None]
+    if scale > 1:
+        idle.append("scale")
+    if idle:
+        findings.warn(
+            place,
+            f"{', '.join(idle)} without effect: x-gateway has endpoints, so nothing is started",
+        )
+
+
+def _launch(content: Map, place: Place, is_launched: bool, findings: Findings) -> Launch | None:
+    """What is to be started; also read, to find its problems, where nothing is."""
+    image = _image(content, place, is_launched, findings)
+    command = content.get("command")
+    entrypoint = content.get("entrypoint")
+    environment = content.get("environment")
+    links = content.get("external_links")
+    folder = content.get("working_dir")
+    grace = content.get("stop_grace_period")
+    found = Launch(
+        image=image or "",
+        command=None if command is None else values.command(command, (*place, "command"), findings),
+        entrypoint=None
+        if entrypoint is None
+        else values.command(entrypoint, (*place, "entrypoint"), findings),
+        environment=()
+        if environment is None
+        else _environment(environment, (*place, "environment"), findings),
+        external_links=()
+        if links is None
+        else _external_links(links, (*place, "external_links"), findings),
+        working_dir=None
+        if folder is None
+        else values.text(folder, (*place, "working_dir"), findings),
+        stop_grace_s=None
+        if grace is None
+        else values.duration(grace, (*place, "stop_grace_period"), findings, or_zero=True),
+    )
+    return found if image is not None else None
+
+
+def _image(content: Map, place: Place, is_needed: bool, findings: Findings) -> str | None:
+    where = (*place, "image")
+    if content.get("image") is None:
+        if is_needed and not content.get("build"):
+            findings.add(
+                where, "needed: what is to be run? Or give x-gateway.endpoints, if it runs already"
+            )
+        return None
+    image = values.text(content["image"], where, findings)
+    if image is not None and (
+        len(image) > IMAGE_MAX or not image.isprintable() or any(c.isspace() for c in image)
+    ):
+        findings.add(
+            where, f"an image's name has at most {IMAGE_MAX} characters and no blanks among them"
+        )
+        return None
+    return image
+
+
+def _environment(value: Value, place: Place, findings: Findings) -> tuple[tuple[str, str], ...]:
+    """Variables by name, sorted."""
+    found: dict[str, str] = {}
+    for name, item, where in values.pairs(value, place, findings):
+        if not name or "=" in name:
+            findings.add(where, "the name of a variable is not empty and has no =")
+        elif item is None:
+            findings.add(
+                where,
+                f"{quote(name)} has no value, and the gateway's own environment is not passed "
+                f"on; write the value, or '' for an empty one",
+            )
+        elif (given := values.scalar(item, where, findings)) is not None:
+            found[name] = given.text
+            if given.is_float:
+                findings.warn(
+                    where,
+                    f"without quotes this is a number, and passed as {given.text}; put it in "
+                    "quotes to pass it as it is written",
+                )
+    return tuple(sorted(found.items()))
+
+
+def _external_links(value: Value, place: Place, findings: Findings) -> tuple[str, ...]:
+    """Hosts that are called through the gateway, sorted: what the program calls them."""
+    found: set[str] = set()
+    for given in values.texts(value, place, findings, '["servicea.local"]'):
+        name, colon, alias = given.text.strip().partition(":")
+        try:
+            hosts = [host(part) for part in ((name, alias) if colon else (name,))]
+        except ValueError as error:
+            findings.add(given.place, f"{quote(given.text)}: {error}")
+            continue
+        if colon and hosts[0] != hosts[1]:
+            findings.warn(
+                given.place,
+                f"the program calls {quote(hosts[1])}, so that must be the host of a route",
+            )
+        if "." not in hosts[-1]:
+            findings.warn(
+                given.place,
+                f"no route can have the host {quote(hosts[-1])}: it would be published under "
+                "the domain; link to a name with a dot, for example servicea.local",
+            )
+        found.add(hosts[-1])
+    return tuple(sorted(found))
+
+
+def _depends(own: Labels, content: Map, place: Place, findings: Findings) -> dict[str, Place]:
+    """Whom the service waits for, of the label and of `depends_on`."""
+    found: dict[str, Place] = {}
+    if (given := own.single.get(labels.DEPENDS)) is not None:
+        for word in given.text.split(","):
+            if word.strip():
+                found.setdefault(word.strip(), given.place)
+            else:
+                findings.add(given.place, "names of services joined by commas are expected")
+    value, where = content.get("depends_on"), (*place, "depends_on")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_condition(item, (*where, name), findings)
+            found.setdefault(name, (*where, name))
+    elif value is not None:
+        for given in values.texts(value, where, findings, "[db, cache]"):
+            found.setdefault(given.text, given.place)
+    return found
+
+
+def _check_condition(value: Value, place: Place, findings: Findings) -> None:
+    if value is None:
+        return
+    content = values.as_map(value, place, findings, "{condition: service_healthy}")
+    if content is None:
+        return
+    known = dict.fromkeys(("condition", "required", "restart"))
+    values.unknown_keys(content, known, place, findings)
+    condition = content.get("condition", _CONDITIONS[0])
+    if condition == "service_completed_successfully":
+        findings.add(
+            (*place, "condition"),
+            "services are kept running, so none ever completes; do this work before the release",
+        )
+    elif condition not in _CONDITIONS:
+        word = condition if isinstance(condition, str) else ""
+        findings.add(
+            (*place, "condition"),
+            f"must be {' or '.join(_CONDITIONS)}, not {values.kind_of(condition)}"
+            f"{findings.hint(word, _CONDITIONS)}",
+        )
+    for key in ("required", "restart"):
+        if key in content:
+            findings.warn(
+                (*place, key), "has no effect here: the first start waits, and no later one"
+            )
+
+
+def _check_expose(value: Value, place: Place, findings: Findings) -> None:
+    if not isinstance(value, list):
+        findings.add(place, f'must be a list, for example ["8080"], not {values.kind_of(value)}')
+        return
+    for index, item in enumerate(value):
+        where = (*place, index)
+        given = values.scalar(item, where, findings)
+        if given is None:
+            continue
+        bare = given.text.removesuffix("/tcp").removesuffix("/udp")
+        for part in bare.split("-", 1):
+            values.whole(Given(part, where), 1, 65535, findings)
