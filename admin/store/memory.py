@@ -84,6 +84,8 @@ class MemoryStore(Store):
             drained=old.drained if changes.drained is None else changes.drained,
             keys=old.keys if changes.keys is None else changes.keys,
             tokens=_merged(old.tokens, changes.tokens),
+            applications=_merged(old.applications, changes.applications),
+            releases=_merged(old.releases, changes.releases),
         )
         meta = Meta(max(self._meta.generation, generation))
         audit = self._audit

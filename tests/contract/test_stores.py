@@ -37,6 +37,7 @@ from gateway.core.model import (
     Claim,
     Endpoint,
     InstanceId,
+    Launch,
     Role,
     Route,
     RouteId,
@@ -46,12 +47,54 @@ from gateway.core.model import (
     TimeoutPolicy,
     Token,
 )
+from gateway.core.release import (
+    Application,
+    Colour,
+    Entry,
+    OnDeadline,
+    Phase,
+    Release,
+    SmoothConfirm,
+    Strategy,
+    Template,
+)
 from gateway.core.state import State, changes
 
 A, B = ServiceId("-/a"), ServiceId("-/b")
 
+SHOP = Service(
+    "shop",
+    "web-v2",
+    (Claim("shop.example", "/", 80, sticky=False),),
+    check=Check(CheckKind.COMMAND, command=("/check", "--fast")),
+    launch=Launch(
+        "web:2", ("run",), ("/entry",), (("A", "1"), ("B", "")), ("db.local",), "/srv", 3.5
+    ),
+    scale=3,
+    depends=("db",),
+)
+TEMPLATE = Template((SHOP,), "web-v2: {image: 'web:2'}\n")
+RELEASE = Release(
+    "shop-2",
+    "shop",
+    Strategy.CANARY,
+    Phase.PENDING_CONFIRMATION,
+    10.5,
+    310.5,
+    OnDeadline.HOLD,
+    TEMPLATE,
+    Template(()),
+    {"web-v2": Colour.GREEN, "web-v1": Colour.BLUE},
+    {RouteId("shop.example"): {ServiceId("shop/web-v1"): 100}},
+    ("mind the gap",),
+    (Entry(10.5, Phase.RELEASING, "uid:0"), Entry(11.5, Phase.PENDING_CONFIRMATION, "x", "why")),
+    SmoothConfirm(12.5, "token:ci", {RouteId("shop.example"): {SHOP.id: 0}}),
+    "a key",
+)
+
 RICH = State(
     services={
+        SHOP.id: SHOP,
         A: Service("-", "a", (Claim("a.b", "/x", 80),), endpoints=(Endpoint("::1", 80),)),
         B: Service(
             "-",
@@ -82,6 +125,14 @@ RICH = State(
     drained=frozenset({InstanceId("a@[::1]:80"), InstanceId("ü")}),
     keys=(AffinityKey("b", "22" * 32, 2.5), AffinityKey("a", "11" * 32, 1.5)),
     tokens={"ci": Token("ci", Role.OPERATOR, "ab" * 32, 7.0)},
+    applications={"shop": Application("shop", Template(()), TEMPLATE, "shop-2", leaving=True)},
+    # In order of their making, not of their names.
+    releases={
+        "shop-1": replace(RELEASE, id="shop-1", created=1.5, previous=None, smooth=None, key=None),
+        "b-9": replace(RELEASE, id="b-9", application="b", created=4.5),
+        "b-10": replace(RELEASE, id="b-10", application="b", created=5.5),
+        "shop-2": RELEASE,
+    },
 )
 
 
@@ -142,6 +193,7 @@ def test_every_field_of_every_entity_comes_back(store: Store, reopen: Reopen) ->
         state, meta = await reopened(store, reopen)
         assert state == replace(RICH, revision=1)
         assert list(state.routes[RouteId("a.b/x")].weights.items()) == [(B, 0), (A, 1_000_000)]
+        assert list(state.releases) == ["shop-1", "b-9", "b-10", "shop-2"], "oldest first"
         assert meta == Meta(7)
 
     asyncio.run(go())
