@@ -48,7 +48,7 @@ def stops(at: Places) -> tuple[Stop, ...]:
         Stop(
             "Two applications run. nginx is one service; hello is two: serviceB asks serviceA"
             " through the gateway",
-            (nginx, hello, f"{at.command} status"),
+            (nginx, hello, f"{at.command} status", f"{at.command} status hello"),
         ),
         Stop("A browser (here: a cookie jar) comes, and is served by nginx-v1", (browser,)),
         Stop(
@@ -115,6 +115,7 @@ def stops(at: Places) -> tuple[Stop, ...]:
         Stop(
             "What happened, what a program wrote, and figures for Prometheus",
             (
+                f"{at.command} releases nginx",
                 f"curl -s '{api}/releases?application=nginx'",
                 f"{at.command} logs hello serviceB-v2",
                 f"curl -s {at.admin}/metrics | grep ^gateway_release_phase",

@@ -11,33 +11,49 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
+from gateway.core import templates
+from gateway.runtime import configuration
+
+README = Path(__file__).parents[2] / "README.md"
+CONFIG = README.parent / "config" / "demo.yaml"
 START_S = 60
 
 
-@dataclass(frozen=True)
 class Demo:
-    process: subprocess.Popen[str]
-    folder: Path
-    stops: list[list[str]]
-    """The lines of each stop of the printed tour."""
+    """A running demo in a folder."""
 
-    def stop(self, number: int) -> list[str]:
-        """Paste the lines of a stop into one shell; what each printed."""
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = start(folder)
+        self.stops = read_tour(self.process)
+        """The lines of each stop of the printed tour."""
+
+    def stop(self, number: int, lines: int | None = None) -> list[str]:
+        """Paste the (first) lines of a stop into one shell; what each printed."""
         mark = "-- next --"
         done = subprocess.run(
-            ["/bin/bash", "-c", f"\necho '{mark}'\n".join(self.stops[number - 1])],
+            ["/bin/bash", "-c", f"\necho '{mark}'\n".join(self.stops[number - 1][:lines])],
             cwd=self.folder,
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0, done
         return done.stdout.split(f"{mark}\n")
+
+    def interrupt(self) -> None:
+        """Ctrl-C; everything must end."""
+        children = children_of(self.process.pid)
+        assert len(children) >= 6 + 1 + 2 + 1, "six programs, supervisor, two workers, control"
+        self.process.send_signal(signal.SIGINT)
+        _, err = self.process.communicate(timeout=30)
+        assert (self.process.returncode, err) == (0, "")
+        wait_gone(children)
 
 
 def free_ports(count: int) -> list[int]:
@@ -49,18 +65,14 @@ def free_ports(count: int) -> list[int]:
 
 
 def configure(folder: Path) -> list[int]:
+    """The demo's own configuration, on other ports."""
     ports = free_ports(3)
-    (folder / "demo.yaml").write_text(
-        f"""
-        entrypoints:
-          public: {{listen: "127.0.0.1:{ports[0]}"}}
-          internal: {{listen: "127.0.0.1:{ports[1]}", internal: true}}
-        admin: {{listen: "127.0.0.1:{ports[2]}", auth: none}}
-        state_dir: .demo
-        workers: 2
-        timeouts: {{lame_duck: 0, drain: 5}}
-        """
-    )
+    config = yaml.safe_load(CONFIG.read_text())
+    for section, port in zip(
+        (*config["entrypoints"].values(), config["admin"]), ports, strict=True
+    ):
+        section["listen"] = f"127.0.0.1:{port}"
+    (folder / "demo.yaml").write_text(yaml.safe_dump(config))
     return ports
 
 
@@ -73,6 +85,12 @@ def start(folder: Path) -> subprocess.Popen[str]:
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Whatever a test has left of it."""
+    process.terminate()
+    process.communicate(timeout=30)
 
 
 def read_tour(process: subprocess.Popen[str]) -> list[list[str]]:
@@ -121,64 +139,140 @@ def is_alive(pid: int) -> bool:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     configure(folder)
-    process = start(folder)
-    assert process.stdout
-    assert process.stderr
+    demo = Demo(folder)
     try:
-        yield Demo(process, folder, read_tour(process))
-        children = children_of(process.pid)
-        assert len(children) >= 5 + 1 + 2 + 1, "five backends, supervisor, two workers, control"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-        wait_gone(children)
-        assert process.stderr.read() == ""
+        yield demo
+        demo.interrupt()
     finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-        process.stderr.close()
+        end(demo.process)
 
 
 def test_the_tour_works_line_by_line(demo: Demo) -> None:
     # one test, because the tour is one story: each stop starts from where the last one left
-    pages, api = demo.stop(1)
-    versions = [line.split()[0] for line in pages.splitlines()]
-    assert len(versions) == 20
-    # 9 to 1 in every round of 10 on each worker; two workers share the connections unevenly
-    assert 1 <= versions.count("page-v2") <= 3
-    assert set(versions) == {"page-v1", "page-v2"}
-    assert json.loads(api)["service"] == "api-v1"
+    nginx, hello, applications, status = demo.stop(1)
+    assert nginx.startswith("Welcome to nginx! version 1.0 ")
+    assert hello == "Hello world!\n"
+    assert re.search(r"nginx +1/1", applications)
+    assert re.search(r"hello +5/5", applications)
+    assert {"serviceA-v1", "serviceB-v1"} <= set(status.split())
 
-    shown, put, routes = demo.stop(2)
-    assert json.loads(shown) == {"page-v1": 90, "page-v2": 10}
-    assert json.loads(put)["weights"] == {"page-v1": 100, "page-v2": 0}
-    assert re.search(r"page\.localhost +page-v1 +100 +100 %", routes)
+    assert demo.stop(2)[0].startswith("Welcome to nginx! version 1.0 ")
 
-    browser = demo.stop(3)[0].splitlines()
-    assert len(browser) == 3
-    instance = {line.split(",")[0] for line in browser}
-    assert len(instance) == 1, "a browser keeps its instance"
-    assert browser[0].startswith("page-v1 ")
+    deployed, status, weights, nginx = demo.stop(3)
+    assert "pending confirmation" in deployed
+    assert re.search(r"nginx-v1 .*blue", status)
+    assert re.search(r"nginx-v2 .*green", status)
+    assert json.loads(weights) == {"nginx-v1": 100, "nginx-v2": 0}
+    assert nginx.startswith("Welcome to nginx! version 1.0 ")
 
-    _, old, new = demo.stop(4)
-    assert old.split(",")[0] in instance
-    assert new.startswith("page-v2 ")
+    (refused,) = demo.stop(4)
+    assert json.loads(refused)["code"] == "release_in_progress"
 
-    _, drained, moved, shown, resumed = demo.stop(5)
-    assert json.loads(drained)["drained"] is True
-    assert moved.startswith("page-v1 ")
-    assert moved.split(",")[0] not in instance
-    assert "draining" in shown
-    assert "applied by 2 of 2 workers" in resumed
+    put, browser, nginx = demo.stop(5)
+    assert json.loads(put)["weights"] == {"nginx-v1": 0, "nginx-v2": 100}
+    assert browser.startswith("Welcome to nginx! version 1.0 ")
+    assert nginx.startswith("Welcome to nginx! version 2.0 ")
 
-    preview, explained, selected = demo.stop(6)
-    assert preview.startswith("page-v1 ")
-    assert re.search(r"^service +-/page-v2$", explained, re.M)
-    assert re.search(r"^service +-/page-v1$", selected, re.M)
+    confirmed, status, browser = demo.stop(6)
+    assert "confirmed" in confirmed
+    assert "nginx-v2" in status
+    assert "nginx-v1" not in status
+    assert browser.startswith("Welcome to nginx! version 2.0 ")
 
-    (metrics,) = demo.stop(7)
-    assert 'application="-"' in metrics
-    assert 'service="page-v1"' in metrics
+    deployed, shifted, old, rolled_back, new = demo.stop(7)
+    assert "pending confirmation" in deployed
+    assert "nginx-v1" in shifted
+    assert old.startswith("Welcome to nginx! version 1.0 ")
+    assert "rolled back" in rolled_back
+    assert new.startswith("Welcome to nginx! version 2.0 ")
+
+    deployed, status, before, _, after, confirmed = demo.stop(8)
+    assert "coexist" in deployed, "the route is shared without the label: a warning"
+    for service, colour in (
+        ("serviceA-v1", "yellow"),
+        ("serviceB-v1", "blue"),
+        ("serviceB-v2", "green"),
+    ):
+        assert re.search(rf"{service} .*{colour}", status)
+    assert (before, after) == ("Hello world!\n", "Welcome to the world!\n")
+    assert "confirmed" in confirmed
+
+    _, _, after, confirmed, routes = demo.stop(9)
+    assert after == "Welcome to the new world!\n"
+    assert "confirmed" in confirmed
+    assert "serviceA-v2" in routes
+    assert "serviceA-v1" not in routes
+
+    listed, history, logs, metrics = demo.stop(10)
+    assert re.search(r"nginx-2 .*confirmed", listed)
+    assert [release["phase"] for release in json.loads(history)["releases"]] == [
+        "rolled_back",
+        "confirmed",
+        "confirmed",
+    ]
+    assert "service_b 2.0 listens on" in logs
+    assert 'application="hello"' in metrics
+
+
+def fences(page: Path, language: str) -> list[str]:
+    """What stands in the page's blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def test_the_application_of_the_readme_is_one() -> None:
+    config, template = fences(README, "yaml")
+    images = configuration.parse(config).providers.process.images
+    parsed = templates.parse(
+        yaml.safe_load(template), application="shop", domain="localhost", source=template
+    )
+    assert parsed.warnings == ()
+    (service,) = parsed.template.services
+    assert service.launch
+    assert service.launch.image in images
+    assert (service.scale, service.coexist) == (2, True)
+    assert [claim.route for claim in service.claims] == ["shop.localhost"]
+
+
+def test_the_next_start_brings_the_applications_back_to_the_beginning(tmp_path: Path) -> None:
+    public, _, admin = configure(tmp_path)
+    first = Demo(tmp_path)
+    try:
+        for number in (3, 5, 6):
+            first.stop(number)
+        first.stop(8, lines=1)  # a release in flight
+        first.interrupt()
+        again = Demo(tmp_path)
+    finally:
+        end(first.process)
+    try:
+        nginx, hello, applications, status = again.stop(1)
+        assert nginx.startswith("Welcome to nginx! version 1.0 ")
+        assert hello == "Hello world!\n"
+        assert re.search(r"nginx +1/1", applications)
+        assert not {"serviceA-v2", "serviceB-v2"} & set(status.split())
+
+        # what the README shows for a beginning, on the ports of this demo
+        first_minute = next(text for text in fences(README, "sh") if "nginx-v2.yaml" in text)
+        text = (
+            first_minute.replace(".venv/bin/gateway", f"{sys.executable} -m gateway")
+            .replace("config/templates", str(CONFIG.parent / "templates"))
+            .replace("127.0.0.1:8080", f"127.0.0.1:{public}")
+        )
+        done = subprocess.run(
+            ["/bin/bash", "-ec", text],
+            cwd=tmp_path,
+            env=os.environ | {"GATEWAY_ADMIN": f"127.0.0.1:{admin}"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done
+        assert "Welcome to nginx! version 1.0" in done.stdout
+        nginx, *_ = again.stop(1)
+        assert nginx.startswith("Welcome to nginx! version 2.0 ")
+        again.interrupt()
+    finally:
+        end(again.process)
 
 
 @pytest.mark.parametrize("entrypoint", [0, 1, 2])
@@ -203,11 +297,11 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(tmp_path: P
 
 def test_a_second_demo_leaves_the_first_alone(demo: Demo) -> None:
     log = demo.folder / ".demo" / "gateway.log"
-    before = (demo.stop(6)[1], log.read_text())
+    before = (demo.stop(1)[:2], log.read_text())
     out, err = start(demo.folder).communicate(timeout=START_S)
     assert "in use" in err, out
     assert len(err.splitlines()) == 1
-    assert (demo.stop(6)[1], log.read_text()) == before
+    assert (demo.stop(1)[:2], log.read_text()) == before
 
 
 def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
