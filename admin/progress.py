@@ -14,6 +14,8 @@ from gateway.core.readiness import Readiness, readiness
 from gateway.core.release import Colour, Phase, Release
 from gateway.core.state import State
 
+from .masks import mask_of
+
 __all__ = ["Failures", "Misfortune", "Readiness", "readiness", "setback", "waiting_for"]
 
 OUTPUT_LINES = 5
@@ -58,14 +60,15 @@ def waiting_for(
 
 
 def setback(state: State, observed: Observed, release: Release, failures: Failures) -> str:
-    """Why a release did not come up, with the last words of its programs."""
+    """Why a release did not come up, with the last words of its programs, secrets struck out."""
+    mask = mask_of(release.template.services)
     lines = [_unready(state, observed, release, failures) or "its services were not healthy"]
     for sid in release.ids(Colour.GREEN):
         for failure in failures(sid)[:1]:
             if failure.output:
                 name = split_service_id(sid)[1]
                 lines.append(f"last output of {name}:")
-                lines += [f"  {line}" for line in failure.output[-OUTPUT_LINES:]]
+                lines += [f"  {mask(line)}" for line in failure.output[-OUTPUT_LINES:]]
     return "\n".join(lines)
 
 

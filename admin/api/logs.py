@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from admin.masks import SEE_ALL, Mask, mask_of
 from gateway.core.errors import Code, FieldError, Refused
 from gateway.core.model import Role
 from gateway.core.names import did_you_mean, quote
@@ -19,7 +20,6 @@ from .applications import PATH as APPLICATION
 from .applications import find_application
 from .operation import Call, Operation, Reply
 from .payload import refuse
-from .redaction import SEE_ALL, Mask, mask_of
 from .release_views import sees_secrets, services_of
 from .schemas import LogsQuery
 

@@ -1,61 +1,18 @@
-"""What viewers do not see: the values of templates' environments.
-
-Templates keep their form and lose the values; in what programs wrote and what
-is told of their failures the values are struck out wherever they stand. Values of
-fewer than `SECRET_MIN` characters are not looked for in texts: `1` or `true` is
-no secret, and a text without them could not be read. Pure.
-"""
+"""Templates as viewers see them: without the values of their environments. Pure."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import yaml
 
-from gateway.core.model import Service
+from admin.masks import STRUCK
 from gateway.runtime.yaml_loader import YamlProblem, load
 
-MASK = "***"
-SECRET_MIN = 6
 WITHHELD = "# withheld: this text cannot be read any more, and may hold secrets\n"
 
 _UNDERSTOOD_EXTENSION = "x-gateway"
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """Strikes secrets out of texts."""
-
-    pattern: re.Pattern[str] | None = None
-    """None: there are none."""
-
-    def __call__(self, text: str) -> str:
-        """The text without them."""
-        return text if self.pattern is None else self.pattern.sub(MASK, text)
-
-
-SEE_ALL = Mask()
-"""For those who may see everything."""
-
-
-def mask_of(services: Iterable[Service]) -> Mask:
-    """The mask for the environment of these services."""
-    values = {
-        value
-        for service in services
-        if service.launch is not None
-        for _, value in service.launch.environment
-        if len(value) >= SECRET_MIN
-    }
-    if not values:
-        return SEE_ALL
-    # The longest first: one value may be the beginning of another.
-    longest_first = sorted(values, key=len, reverse=True)
-    return Mask(re.compile("|".join(map(re.escape, longest_first))))
 
 
 @lru_cache(maxsize=16)
@@ -91,20 +48,20 @@ def _member(key: str, value: object) -> object:
         return _environment(value)
     # Other extensions are nobody's: an anchored environment may stand there.
     if key.startswith("x-") and key != _UNDERSTOOD_EXTENSION:
-        return MASK
+        return STRUCK
     return _redacted(value)
 
 
 def _environment(value: object) -> object:
     if isinstance(value, dict):
-        return {name: None if item is None else MASK for name, item in value.items()}
+        return {name: None if item is None else STRUCK for name, item in value.items()}
     if isinstance(value, list):
         return [_variable(item) for item in value]
-    return MASK
+    return STRUCK
 
 
 def _variable(item: object) -> object:
     if not isinstance(item, str):
-        return MASK
+        return STRUCK
     name, equals, _ = item.partition("=")
-    return f"{name}={MASK}" if equals else item
+    return f"{name}={STRUCK}" if equals else item

@@ -82,7 +82,7 @@ class ReleaseAnswer:
     routes: Sequence[ReleaseRoute]
     warnings: Sequence[str]
     waiting_for: str | None
-    """Why it goes no further by itself; null: it does, or it is over."""
+    """What it waits for; null: it is over."""
     timeline: Sequence[TimelineEntry]
     """Oldest first."""
     legal: Sequence[str]

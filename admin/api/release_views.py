@@ -8,14 +8,17 @@ Writes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from admin.audit import Actor
+from admin.masks import SEE_ALL, Mask, mask_of
+from admin.progress import waiting_for
 from gateway.core import phases
-from gateway.core.model import Health, Role, Route, Service, ServiceId
+from gateway.core.model import Role, Route, Service, ServiceId
 from gateway.core.names import weights_by_name
 from gateway.core.planning import Sides
 from gateway.core.planning import sides as sides_of
+from gateway.core.readiness import healthy, instances_wanted
 from gateway.core.release import Application, Colour, Release
 from gateway.core.sharing import part
 from gateway.core.state import State
@@ -24,7 +27,6 @@ from . import answers
 from . import release_answers as shown
 from .auth import allows
 from .context import Context
-from .redaction import SEE_ALL, Mask, mask_of
 from .views import View, view
 
 FAILURES_MAX = 5
@@ -43,6 +45,9 @@ class ReleaseView:
         """A release."""
         mask = self.mask(_services_of_release(release, self.view.state))
         is_latest = latest(self.view.state, release.application) is release
+        waiting = waiting_for(
+            self.view.state, self.view.observed, release, self.view.launched.failures
+        )
         return shown.ReleaseAnswer(
             id=release.id,
             application=release.application,
@@ -57,7 +62,7 @@ class ReleaseView:
             ],
             routes=list(self._routes(release)) if is_latest else [],
             warnings=[mask(warning) for warning in release.warnings],
-            waiting_for=None,
+            waiting_for=None if waiting is None else mask(waiting),
             timeline=[
                 shown.TimelineEntry(answers.rfc3339(e.time), e.phase, e.by, mask(e.reason))
                 for e in release.timeline
@@ -77,9 +82,9 @@ class ReleaseView:
             name=name,
             id=sid,
             colour=colour,
-            scale=0 if planned is None else wanted(planned),
-            ready=0 if now is None else self.ready(now),
-            instances=[] if now is None else self._instances(now, mask),
+            scale=0 if planned is None else instances_wanted(planned),
+            ready=0 if now is None else self._ready(sid),
+            instances=[] if now is None else self.view.instances(now),
             failures=list(self._failures(sid, mask)) if is_latest else [],
         )
 
@@ -109,49 +114,35 @@ class ReleaseView:
         """An application, without its template."""
         state = self.view.state
         services = [s for s in state.services.values() if s.application == application.name]
-        mask = self.mask(services)
         release = self.view.in_flight(application.name)
         return shown.ApplicationAnswer(
             name=application.name,
-            services=[self._application_service(s, mask) for s in services],
+            services=[self._application_service(s) for s in services],
             release=None if release is None else self.release(release),
             has_previous=application.previous is not None,
             leaving=application.leaving,
         )
 
-    def _application_service(self, service: Service, mask: Mask) -> shown.ApplicationService:
+    def _application_service(self, service: Service) -> shown.ApplicationService:
         return shown.ApplicationService(
             name=service.name,
             id=service.id,
             colour=self.view.colours.get(service.id),
-            scale=wanted(service),
-            ready=self.ready(service),
+            scale=instances_wanted(service),
+            ready=self._ready(service.id),
             routes=self.view.claims(service),
             leaving=service.leaving,
-            instances=self._instances(service, mask),
+            instances=self.view.instances(service),
         )
 
     # --- both ----------------------------------------------------------------------------
 
-    def ready(self, service: Service) -> int:
-        """How many instances pass their checks and take new work."""
-        state, observed = self.view.state, self.view.observed
-        return sum(
-            observed.health_of(i.id) is Health.HEALTHY
-            and i.id not in state.drained
-            and i.id not in observed.retiring
-            for i in observed.instances.get(service.id, ())
-        )
+    def _ready(self, service: ServiceId) -> int:
+        return healthy(self.view.state, self.view.observed, service)
 
     def mask(self, services: Iterable[Service]) -> Mask:
         """What strikes out the secrets of these services for who may not see them."""
         return SEE_ALL if self.sees_secrets else mask_of(services)
-
-    def _instances(self, service: Service, mask: Mask) -> list[answers.InstanceAnswer]:
-        return [
-            i if i.problem is None else replace(i, problem=mask(i.problem))
-            for i in self.view.instances(service)
-        ]
 
 
 def release_view(context: Context, actor: Actor, state: State | None = None) -> ReleaseView:
@@ -181,11 +172,6 @@ def routes_of(state: State, release: Release) -> list[tuple[Route, Sides]]:
         for rid, sides in sides_of(release).items()
         if (route := state.routes.get(rid)) is not None
     ]
-
-
-def wanted(service: Service) -> int:
-    """How many instances a service ought to have."""
-    return len(service.endpoints) if service.launch is None else service.scale
 
 
 def services_of(state: State, application: str) -> list[Service]:

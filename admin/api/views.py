@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
+from admin.masks import mask_of
 from gateway.core.compile import condition, is_internal, version_of
 from gateway.core.model import (
     Check,
@@ -167,8 +168,12 @@ class View:
             state=condition(self.state, self.observed, service, instance),
             in_flight=work.in_flight,
             websockets=work.websockets,
-            problem=self.launched.why_not(instance.id),
+            problem=self._problem(service, instance),
         )
+
+    def _problem(self, service: Service | None, instance: Instance) -> str | None:
+        why = self.launched.why_not(instance.id)
+        return why if why is None or service is None else mask_of([service])(why)
 
     def find_instance(self, id: str) -> tuple[Service | None, Instance] | None:
         """An instance and the service it belongs to."""
