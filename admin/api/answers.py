@@ -446,8 +446,8 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigurationProblem:
-    """One thing wrong with a configuration; `line` counts from 1."""
+class DocumentProblem:
+    """One thing wrong with a document; `line` counts from 1, null where it is not known."""
 
     field: str
     message: str
@@ -455,11 +455,41 @@ class ConfigurationProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidatedRoute:
+    """A route of a template's service. `port`: the container's; null: the endpoint's own."""
+
+    route: str
+    port: int | None
+    sticky: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedService:
+    """A service of a template as it was understood."""
+
+    name: str
+    image: str | None
+    """Null: nothing is started, its `endpoints` run already."""
+    endpoints: Sequence[str]
+    scale: int
+    routes: Sequence[ValidatedRoute]
+    coexist: bool
+    health: CheckAnswer | None
+    """Its check; null: a TCP check of the first routed port."""
+    depends: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
     """Whether a document could be used."""
 
     valid: bool
-    problems: Sequence[ConfigurationProblem]
+    kind: str
+    """configuration or template."""
+    problems: Sequence[DocumentProblem]
+    warnings: Sequence[str]
+    services: Sequence[ValidatedService]
+    """Those of a template that are right by themselves; of a configuration none."""
 
 
 def describe_members(module: str, names: Mapping[str, object]) -> None:

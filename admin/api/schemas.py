@@ -385,4 +385,6 @@ class AuditQuery(Query):
 class ValidateQuery(Query):
     """What the document is."""
 
-    kind: Literal["configuration"] = "configuration"
+    kind: Literal["configuration", "template"] | None = Field(
+        None, description="none: whichever it looks like"
+    )

@@ -3,33 +3,101 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+from typing import Literal
 
-from gateway.core.model import Role
-from gateway.runtime.configuration import BadConfiguration, Problem, parse
+from admin import templates
+from admin.templates import Text
+from gateway.core.errors import Refused
+from gateway.core.model import Role, Service
+from gateway.core.templates import keys
+from gateway.runtime.configuration import BadConfiguration, parse
+from gateway.runtime.settings import Settings
 
 from . import answers
 from .operation import BASE, Call, Operation, Reply
 from .schemas import ValidateQuery
+from .views import check_answer
+
+Kind = Literal["configuration", "template"]
+
+_CONFIGURATION = frozenset(f.name for f in dataclasses.fields(Settings))
+_SERVICE = ("image", "labels", "build", keys.EXTENSION)
 
 
 async def validate(call: Call[ValidateQuery, bytes]) -> Reply:
-    """Check a configuration file, as `gateway check` does."""
+    """Check a configuration, as `gateway check` does, or a template, as a deployment does.
+
+    Of a template it also tells what was understood: services, routes, warnings.
+    """
     # YAML takes long for what it is; the event loop has others to answer meanwhile
-    problems = await asyncio.to_thread(_problems, call.body)
+    settings = call.context.controller.settings
     return Reply(
-        answers.Validation(
-            valid=not problems,
-            problems=[answers.ConfigurationProblem(p.place, p.message, p.line) for p in problems],
+        await asyncio.to_thread(
+            _validation, call.body, call.content_type, call.query.kind, settings
         )
     )
 
 
-def _problems(text: bytes) -> tuple[Problem, ...]:
+def _validation(
+    body: bytes, content_type: str, kind: Kind | None, settings: Settings
+) -> answers.Validation:
+    text: Text | None = None
+    problems: list[answers.DocumentProblem] = []
+    if kind != "configuration":
+        try:
+            text = templates.read_text(body, content_type)
+        except Refused as refused:
+            problems = [answers.DocumentProblem(e.field, e.message, None) for e in refused.errors]
+        if kind is None:
+            kind = "template" if text is not None and is_template(text.value) else "configuration"
+    if kind == "configuration":
+        return _of_configuration(body)
+    if text is None:
+        return answers.Validation(False, kind, problems, [], [])
+    found = templates.examine(text, "application", settings)
+    problems = [answers.DocumentProblem(p.place, p.message, p.line) for p in found.problems]
+    return answers.Validation(
+        not problems,
+        kind,
+        problems,
+        found.warnings,
+        [_service(service) for service in found.template.services],
+    )
+
+
+def is_template(document: object) -> bool:
+    """Does it look more like a template than like a configuration?"""
+    if not isinstance(document, dict):
+        return False
+    if "services" in document:
+        return True
+    return any(
+        isinstance(value, dict) and name not in _CONFIGURATION and any(k in value for k in _SERVICE)
+        for name, value in document.items()
+    )
+
+
+def _of_configuration(body: bytes) -> answers.Validation:
+    problems: list[answers.DocumentProblem] = []
     try:
-        parse(text)
+        parse(body)
     except BadConfiguration as error:
-        return error.problems
-    return ()
+        problems = [answers.DocumentProblem(p.place, p.message, p.line) for p in error.problems]
+    return answers.Validation(not problems, "configuration", problems, [], [])
+
+
+def _service(service: Service) -> answers.ValidatedService:
+    return answers.ValidatedService(
+        name=service.name,
+        image=service.launch.image if service.launch is not None else None,
+        endpoints=[str(e) for e in service.endpoints],
+        scale=service.scale if service.launch is not None else len(service.endpoints),
+        routes=[answers.ValidatedRoute(c.route, c.port, c.sticky) for c in service.claims],
+        coexist=service.coexist,
+        health=None if service.check is None else check_answer(service.check),
+        depends=service.depends,
+    )
 
 
 OPERATIONS = (
@@ -37,7 +105,7 @@ OPERATIONS = (
         "POST",
         f"{BASE}/validate",
         validate,
-        "Check a configuration",
+        "Check a configuration or a template",
         Role.VIEWER,
         answers.Validation,
         "Observation",

@@ -130,7 +130,7 @@ class View:
             balancer=service.balancer,
             routes=self.claims(service),
             endpoints=[str(e) for e in service.endpoints],
-            health=None if service.check is None else _check(service.check),
+            health=None if service.check is None else check_answer(service.check),
             instances=self.instances(service),
             in_flight=work.in_flight,
             websockets=work.websockets,
@@ -242,7 +242,8 @@ def _effective(route: SnapshotRoute) -> answers.PolicyAnswer:
     )
 
 
-def _check(check: Check) -> answers.CheckAnswer:
+def check_answer(check: Check) -> answers.CheckAnswer:
+    """A check as the API shows it."""
     return answers.CheckAnswer(
         type=check.kind,
         path=check.path if check.kind is CheckKind.HTTP else None,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from .parse import Outcome, Parsed, parse, read
 from .problems import Place, Problem, dotted, refusal
-from .service import SCALE_MAX
+from .service import SCALE_MAX, Read
 
 __all__ = [
     "SCALE_MAX",
@@ -25,6 +25,7 @@ __all__ = [
     "Parsed",
     "Place",
     "Problem",
+    "Read",
     "dotted",
     "parse",
     "read",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.core.model import Service
 from gateway.core.names import did_you_mean
 from gateway.core.release import Template
 
@@ -31,13 +30,17 @@ class Parsed:
 class Outcome:
     """All that was found in a template.
 
-    `services` are those whose own keys are right, each with its place, also when
-    there are `problems`: whoever has more to check can tell everything at once.
+    `services` are those whose own keys are right, also when there are `problems`:
+    whoever has more to check can tell everything at once.
     """
 
-    services: tuple[tuple[Place, Service], ...]
+    services: tuple[Read, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+
+    def template(self, source: str) -> Template:
+        """The template of these services; `source` is its text."""
+        return Template(tuple(read.service for read in self.services), source)
 
 
 def parse(document: object, *, application: str, domain: str, source: str) -> Parsed:
@@ -50,8 +53,7 @@ def parse(document: object, *, application: str, domain: str, source: str) -> Pa
     outcome = read(document, application=application, domain=domain)
     if outcome.problems:
         raise refusal(outcome.problems)
-    services = tuple(service for _, service in outcome.services)
-    return Parsed(Template(services, source), outcome.warnings)
+    return Parsed(outcome.template(source), outcome.warnings)
 
 
 def read(document: object, *, application: str, domain: str) -> Outcome:
@@ -68,7 +70,7 @@ def read(document: object, *, application: str, domain: str) -> Outcome:
         check_routes(services, findings)
         check_depends(services, names, findings)
     return Outcome(
-        tuple((r.place, r.service) for r in services if r.is_right),
+        tuple(read for read in services if read.is_right),
         tuple(findings.problems),
         bounded(findings.warnings),
     )

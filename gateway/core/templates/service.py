@@ -34,6 +34,9 @@ class Read:
     routes: dict[RouteId, Place]
     depends: dict[str, Place]
     """Whom it waits for, by name."""
+    others: dict[str, Place]
+    """Labels by what stands behind their prefix; also `scale` and `probe.cmd` where keys
+    of compose files say the same."""
     is_right: bool
     """Nothing is wrong with it by itself."""
 
@@ -89,8 +92,20 @@ def read_service(
         place,
         {placed.claim.route: placed.place for placed in routes},
         depends,
+        _others(own, value, place),
         len(findings.problems) == before,
     )
+
+
+def _others(own: Labels, content: Map, place: Place) -> dict[str, Place]:
+    found = {name: given.place for name, given in own.single.items()}
+    if content.get("scale") is not None:
+        found.setdefault(labels.SCALE, (*place, "scale"))
+    if content.get("deploy") is not None:
+        found.setdefault(labels.SCALE, (*place, *_REPLICAS))
+    if content.get("healthcheck") is not None:
+        found.setdefault(labels.PROBE_CMD, (*place, "healthcheck"))
+    return found
 
 
 def _check_keys(content: Map, place: Place, findings: Findings) -> None:

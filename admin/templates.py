@@ -1,0 +1,130 @@
+"""Templates as they are sent: YAML or JSON text to services that can be started here.
+
+`gateway.core.templates` says what a template means; this module adds what only the
+edge knows: how the text becomes values (and in which line each stands), and whether
+the configuration has something to run for every image, with ports enough.
+Everything that is wrong is told at once. Reading a large text takes seconds: call it
+in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from admin.api import payload
+from admin.providers.process import problems as process_problems
+from gateway.core.release import Template
+from gateway.core.templates import Outcome, Parsed, Place, Problem, Read, dotted, read, refusal
+from gateway.runtime import yaml_loader
+from gateway.runtime.settings import Settings
+from gateway.runtime.yaml_loader import YamlProblem
+
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One thing wrong; `line` counts from 1, None where it is not known."""
+
+    place: str
+    message: str
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """All that was found in a template. `template` holds the services that are right."""
+
+    template: Template
+    warnings: tuple[str, ...]
+    problems: tuple[Located, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text as plain values, and where they stand."""
+
+    value: object
+    lines: Mapping[Place, int]
+
+    def line_of(self, place: Place) -> int | None:
+        """The line of the value at `place`, or of the nearest value around it."""
+        lines = (self.lines.get(place[:end]) for end in range(len(place), 0, -1))
+        return next((line for line in lines if line is not None), None)
+
+
+def read_template(body: bytes, content_type: str, application: str, settings: Settings) -> Parsed:
+    """The template in `body`. Raises `Refused` with every problem, its place and line."""
+    text = read_text(body, content_type)
+    outcome = _outcome(text, application, settings)
+    if outcome.problems:
+        raise refusal(
+            [replace(p, message=_with_line(p.message, text, p.place)) for p in outcome.problems]
+        )
+    return Parsed(outcome.template(body.decode("utf-8-sig")), outcome.warnings)
+
+
+def examine(text: Text, application: str, settings: Settings) -> Examined:
+    """What `read_template` finds, without refusing."""
+    outcome = _outcome(text, application, settings)
+    return Examined(
+        outcome.template(""),
+        outcome.warnings,
+        tuple(Located(dotted(p.place), p.message, text.line_of(p.place)) for p in outcome.problems),
+    )
+
+
+def read_text(body: bytes, content_type: str) -> Text:
+    """The values of a YAML or JSON text. Raises `Refused` if it is none."""
+    if content_type == JSON_TYPE:
+        return Text(payload.read_json(body), {})
+    try:
+        document = yaml_loader.load(body)
+    except YamlProblem as problem:
+        raise refusal([Problem(("body",), str(problem))]) from None
+    return Text(document.value, document.lines)
+
+
+def _outcome(text: Text, application: str, settings: Settings) -> Outcome:
+    outcome = read(text.value, application=application, domain=settings.domain)
+    return replace(
+        outcome,
+        problems=(*outcome.problems, *_not_startable(outcome, settings)),
+        warnings=(*outcome.warnings, *_overridden(outcome)),
+    )
+
+
+def _not_startable(outcome: Outcome, settings: Settings) -> Iterator[Problem]:
+    """What the process provider has against a template, at the places where it says so."""
+    by_name = {one.service.name: one for one in outcome.services}
+    for error in process_problems(outcome.template(""), settings):
+        # names may hold dots: `web.v1` is not the service `web`
+        ends = (i for i, c in enumerate(error.field) if c == ".")
+        name = next(n for end in reversed([*ends]) if (n := error.field[:end]) in by_name)
+        key = error.field.removeprefix(f"{name}.")
+        yield Problem(_place(by_name[name], key), error.message)
+
+
+def _place(one: Read, key: str) -> Place:
+    """Where `image` or `labels.probe.cmd` stands."""
+    first, _, rest = key.partition(".")
+    if not rest:
+        return (*one.place, key)
+    return one.others.get(rest, (*one.place, first, rest))
+
+
+def _overridden(outcome: Outcome) -> Iterator[str]:
+    """Variables that each instance gets from the launcher, whatever the template says."""
+    for one in outcome.services:
+        launch = one.service.launch
+        ports = {"PORT", *(f"PORT_{claim.port}" for claim in one.service.claims)}
+        for name, _ in launch.environment if launch is not None else ():
+            if name in ports:
+                place = dotted((*one.place, "environment", name))
+                yield f"{place}: has no effect, each instance is told a port of its own in it"
+
+
+def _with_line(message: str, text: Text, place: Place) -> str:
+    line = text.line_of(place)
+    return message if line is None else f"{message} (line {line})"
