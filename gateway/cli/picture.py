@@ -69,7 +69,7 @@ def picture_of_application(application: Application, now: float, gateway: str) -
     state = "is being removed" if application.leaving else "no release in flight"
     facts = {"phase": f"{application.name}: {state}"}
     facts.update(_service_facts(application.services))
-    facts.update(_route_facts(application.routes))
+    facts.update(_route_facts(application.routes, None))
 
     def draw(lines: int | None) -> RenderableType:
         return _group(
@@ -121,7 +121,7 @@ def _release_facts(release: Release, services: Iterable[Service]) -> Iterator[tu
     for number, warning in enumerate(release.warnings):
         yield f"warning:{number}", f"warning: {harmless(warning)}"
     yield from _service_facts(services)
-    yield from _route_facts(release.routes)
+    yield from _route_facts(release.routes, release)
     if release.waiting_for:
         yield "waiting", f"waiting for: {harmless(release.waiting_for)}"
 
@@ -139,9 +139,10 @@ def _service_facts(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
             yield f"failure:{f.instance}:{f.time}", "\n".join(failure_lines(f))
 
 
-def _route_facts(routes: Iterable[Route]) -> Iterator[tuple[str, str]]:
+def _route_facts(routes: Iterable[Route], release: Release | None) -> Iterator[tuple[str, str]]:
     for route in routes:
-        weights = ", ".join(f"{name} {weight}" for name, weight in route.weights.items())
+        members = _by_colour(route, release)
+        weights = ", ".join(f"{name} {weight}" for name, _, weight in members)
         held = "  (held: only selectors lead there)" if route.held else ""
         yield f"route:{route.route}", f"{route.route}: {weights or 'no services'}{held}"
 
@@ -226,16 +227,14 @@ def _routes_table(routes: Sequence[Route], release: Release | None) -> Renderabl
         for route in routes:
             total = sum(route.weights.values())
             name = route.route + ("  (held: only selectors lead there)" if route.held else "")
-            colours = {s: release.colour(s) if release else None for s in route.weights}
-            for service in sorted(route.weights, key=lambda s: _rank(colours[s])):
-                weight = route.weights[service]
+            for service, colour, weight in _by_colour(route, release):
                 share = percent(weight / total if total else 0.0)
-                row = (name, service, colours[service], weight, share)
-                yield row if release else (row[0], row[1], *row[3:])
+                coloured = (colour,) if release else ()
+                yield (name, service, *coloured, weight, share)
                 name = ""
 
-    coloured = ("COLOUR",) if release else ()
-    return table(("ROUTE", "SERVICE", *coloured, ">WEIGHT", ">SHARE"), rows())
+    column = ("COLOUR",) if release else ()
+    return table(("ROUTE", "SERVICE", *column, ">WEIGHT", ">SHARE"), rows())
 
 
 def _timeline_table(release: Release) -> RenderableType:
@@ -265,6 +264,15 @@ def _latest(services: Iterable[Service]) -> Iterator[Failure]:
 def _failure_text(failure: Failure) -> Text:
     first, *rest = failure_lines(failure)
     return _line((first, "red"), *((f"\n{line}", "") for line in rest))
+
+
+def _by_colour(route: Route, release: Release | None) -> list[tuple[str, str | None, int]]:
+    """Services of a route with colour and weight, the new ones first."""
+    members = [
+        (name, release.colour(name) if release else None, weight)
+        for name, weight in route.weights.items()
+    ]
+    return sorted(members, key=lambda member: _rank(member[1]))
 
 
 def _rank(colour: str | None) -> int:

@@ -11,12 +11,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from socketserver import UnixStreamServer
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 import click
 import pytest
@@ -26,6 +23,7 @@ from gateway.cli.client import parse_address, path
 from gateway.cli.explain import split
 from gateway.cli.main import cli
 from gateway.cli.output import percent
+from tests.support.admin_double import Double, admin_double, handler_of
 
 INSTANCE = {
     "id": "page-v1@127.0.0.1:9101",
@@ -73,68 +71,14 @@ WRITTEN = {
 WEIGHTS = {"page-v1": 90, "page-v2": 10}
 
 
-@dataclass(frozen=True)
-class Asked:
-    method: str
-    path: str
-    query: list[tuple[str, str]]
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass
-class Double:
-    """Stands for the admin API: `answers` by method and path, everything asked in `asked`."""
-
-    admin: str = ""
-    answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
-
-    def answer(self, method: str, path: str, value: Any, status: int = 200) -> None:
-        self.answers[method, path] = (status, value)
-
-    @property
-    def last(self) -> Asked:
-        return self.asked[-1]
-
-
-class Handler(BaseHTTPRequestHandler):
-    double: Double
-
-    def answer(self) -> None:
-        url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        asked = Asked(
-            self.command,
-            url.path,
-            parse_qsl(url.query),
-            dict(self.headers.items()),
-            json.loads(body) if body else None,
-        )
-        self.double.asked.append(asked)
-        page = dict(asked.query).get("after", "")
-        status, value = self.double.answers.get(
-            (self.command, url.path + page), (404, {"detail": "no such thing", "code": "not_found"})
-        )
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_PUT = do_PATCH = do_POST = do_DELETE = answer  # noqa: N815
-
-    def log_message(self, format: str, *args: Any) -> None: ...
-
-    def address_string(self) -> str:
-        return ""
-
-
 @pytest.fixture
 def double() -> Iterator[Double]:
-    double = Double()
-    server = HTTPServer(("127.0.0.1", 0), type("Noting", (Handler,), {"double": double}))
-    double.admin = f"http://127.0.0.1:{server.server_port}"
+    with admin_double() as double:
+        furnish(double)
+        yield double
+
+
+def furnish(double: Double) -> None:
     double.answer("GET", "/api/v1/routes", {"routes": [ROUTE], "next": "page"})
     double.answer("GET", "/api/v1/routespage", {"routes": [EMPTY_ROUTE], "next": None})
     double.answer("GET", "/api/v1/services", {"services": [SERVICE], "next": None})
@@ -150,12 +94,6 @@ def double() -> Iterator[Double]:
         double.answer(
             method, "/api/v1/routes/page.localhost/weights", WRITTEN | {"weights": WEIGHTS}
         )
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield double
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def gateway(double: Double, *arguments: str, **env: str) -> Result:
@@ -304,7 +242,7 @@ def test_what_is_no_admin_api_counts_as_not_reachable(
 def test_another_json_api_counts_as_not_reachable(double: Double) -> None:
     for command in READING:
         for key in list(double.answers):
-            double.answers[key] = (200, {"hello": 1})
+            double.answer(*key, {"hello": 1})
         assert gateway(double, *command).exit_code in (0, 3)
 
 
@@ -330,7 +268,7 @@ def test_the_unix_socket_in_the_state_folder_is_the_default(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("state").mkdir()
-    handler = type("Noting", (Handler,), {"double": double})
+    handler = handler_of(double)
     with UnixStreamServer("state/admin.sock", handler) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
