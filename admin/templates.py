@@ -98,12 +98,15 @@ def _outcome(text: Text, application: str, settings: Settings) -> Outcome:
 def _not_startable(outcome: Outcome, settings: Settings) -> Iterator[Problem]:
     """What the process provider has against a template, at the places where it says so."""
     by_name = {one.service.name: one for one in outcome.services}
-    for error in process_problems(outcome.template(""), settings):
+    known = {problem.place for problem in outcome.problems}
+    everything = Template(tuple(one.service for one in outcome.services))
+    for error in process_problems(everything, settings):
         # names may hold dots: `web.v1` is not the service `web`
         ends = (i for i, c in enumerate(error.field) if c == ".")
         name = next(n for end in reversed([*ends]) if (n := error.field[:end]) in by_name)
         key = error.field.removeprefix(f"{name}.")
-        yield Problem(_place(by_name[name], key), error.message)
+        if (place := _place(by_name[name], key)) not in known:
+            yield Problem(place, error.message)
 
 
 def _place(one: Read, key: str) -> Place:

@@ -30,7 +30,7 @@ class Parsed:
 class Outcome:
     """All that was found in a template.
 
-    `services` are those whose own keys are right, also when there are `problems`:
+    `services` are all that could be read, those with problems of their own too:
     whoever has more to check can tell everything at once.
     """
 
@@ -39,8 +39,8 @@ class Outcome:
     warnings: tuple[str, ...]
 
     def template(self, source: str) -> Template:
-        """The template of these services; `source` is its text."""
-        return Template(tuple(read.service for read in self.services), source)
+        """The template of the services that are right; `source` is its text."""
+        return Template(tuple(r.service for r in self.services if r.is_right), source)
 
 
 def parse(document: object, *, application: str, domain: str, source: str) -> Parsed:
@@ -70,9 +70,9 @@ def read(document: object, *, application: str, domain: str) -> Outcome:
         check_routes(services, findings)
         check_depends(services, names, findings)
     return Outcome(
-        tuple(read for read in services if read.is_right),
+        tuple(services),
         tuple(findings.problems),
-        bounded(findings.warnings),
+        bounded(tuple(findings.warnings)),
     )
 
 

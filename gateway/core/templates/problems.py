@@ -11,6 +11,8 @@ from gateway.core.names import did_you_mean
 
 SHOWN_MAX = 100
 """How many problems, and how many warnings, are told."""
+KEPT_MAX = 1000
+"""How many are kept: a hostile text must not become a mountain of them."""
 
 Place = tuple[str | int, ...]
 """The way from the top of the document to a value: keys and list positions."""
@@ -30,15 +32,21 @@ class Findings:
     """Problems and warnings in the order in which they were found."""
 
     problems: list[Problem] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    """The first `KEPT_MAX`, of `count`."""
+    warnings: dict[str, None] = field(default_factory=dict)
+    """Each once, in order; the first `KEPT_MAX`."""
+    count: int = 0
 
     def add(self, place: Place, message: str, code: Code = Code.INVALID) -> None:
         """Something is wrong."""
-        self.problems.append(Problem(place, message, code))
+        self.count += 1
+        if self.count <= KEPT_MAX:
+            self.problems.append(Problem(place, message, code))
 
     def warn(self, place: Place, message: str) -> None:
         """Something is accepted, but perhaps not what was meant."""
-        self.warnings.append(f"{dotted(place)}: {message}")
+        if len(self.warnings) < KEPT_MAX:
+            self.warnings[f"{dotted(place)}: {message}"] = None
 
     def hint(self, wrong: str, known: Iterable[str]) -> str:
         """`; did you mean ...?`, or nothing; nothing also once nobody would see it."""
@@ -71,7 +79,8 @@ def refusal(problems: Sequence[Problem]) -> Refused:
     code = codes.pop() if len(codes) == 1 else Code.INVALID
     shown = tuple(FieldError(dotted(p.place) or "template", p.message) for p in problems)
     count, more = len(shown), len(shown) - SHOWN_MAX
-    detail = f"the template has {count} problem{'s' if count != 1 else ''}; mend "
+    least = "at least " if count >= KEPT_MAX else ""
+    detail = f"the template has {least}{count} problem{'s' if count != 1 else ''}; mend "
     detail += "it" if count == 1 else "them"
     detail += " and send it again, nothing was changed"
     if more > 0:
@@ -79,8 +88,9 @@ def refusal(problems: Sequence[Problem]) -> Refused:
     return Refused(code, detail, shown[:SHOWN_MAX])
 
 
-def bounded(warnings: Iterable[str]) -> tuple[str, ...]:
-    """Each warning once, and not more than anybody would read."""
-    once = tuple(dict.fromkeys(warnings))
-    more = len(once) - SHOWN_MAX
-    return once if more <= 0 else (*once[:SHOWN_MAX], f"{more} more warnings are not shown")
+def bounded(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Not more of them than anybody would read."""
+    if len(warnings) <= SHOWN_MAX:
+        return tuple(warnings)
+    more = f"{len(warnings) - SHOWN_MAX} more warnings are not shown"
+    return (*warnings[:SHOWN_MAX], more)

@@ -32,7 +32,11 @@ def read_routes(
     """The claims of all routing labels: by port, then in the order in which they are written."""
     found: dict[RouteId, Placed] = {}
     for port, given in sorted(ports.items()):
-        for part in given.text.split(";"):
+        parts = given.text.split(";")
+        if len(parts) > CLAIMS_MAX:
+            findings.add(given.place, f"{len(parts)} routes, at most {CLAIMS_MAX} are possible")
+            continue
+        for part in parts:
             try:
                 name, path = _route(part.strip(), domain)
             except ValueError as error:

@@ -20,6 +20,7 @@ SCALE_MAX = 1000
 """The most instances of one service."""
 ENDPOINTS_MAX = 1024
 IMAGE_MAX = 512
+DEPENDS_MAX = 1000
 
 _CONDITIONS = ("service_healthy", "service_started")
 _NOT_STARTED = ("image", "command", "entrypoint", "environment", "external_links", "working_dir")
@@ -45,7 +46,7 @@ def read_service(
     name: str, value: Value, place: Place, application: str, domain: str, findings: Findings
 ) -> Read | None:
     """Read one service; None if there is nothing to be read."""
-    before = len(findings.problems)
+    before = findings.count
     try:
         service_name(name)
     except ValueError as error:
@@ -93,7 +94,7 @@ def read_service(
         {placed.claim.route: placed.place for placed in routes},
         depends,
         _others(own, value, place),
-        len(findings.problems) == before,
+        findings.count == before,
     )
 
 
@@ -373,7 +374,11 @@ def _depends(own: Labels, content: Map, place: Place, findings: Findings) -> dic
     """Whom the service waits for, of the label and of `depends_on`."""
     found: dict[str, Place] = {}
     if (given := own.single.get(labels.DEPENDS)) is not None:
-        for word in given.text.split(","):
+        words = given.text.split(",")
+        if len(words) > DEPENDS_MAX:
+            findings.add(given.place, f"{len(words)} names, at most {DEPENDS_MAX} are possible")
+            words = []
+        for word in words:
             if word.strip():
                 found.setdefault(word.strip(), given.place)
             else:

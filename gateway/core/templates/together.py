@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 
 from gateway.core.errors import Code
 from gateway.core.model import RouteId
 from gateway.core.names import quote
 
-from .problems import Findings
+from .problems import SHOWN_MAX, Findings
 from .service import Read
 
 _NAMED_MAX = 3
@@ -47,7 +48,8 @@ def check_depends(services: Sequence[Read], names: Collection[str], findings: Fi
                     place, f"there is no service {quote(name)} here{findings.hint(name, names)}"
                 )
     by_name = {read.service.name: read for read in services}
-    for cycle in _cycles({n: [d for d in r.depends if d in by_name] for n, r in by_name.items()}):
+    edges = {n: [d for d in r.depends if d in by_name] for n, r in by_name.items()}
+    for cycle in islice(_cycles(edges), SHOWN_MAX):
         shown = [*cycle[:10], *(["..."] if len(cycle) > 10 else []), cycle[0]]
         findings.add(
             by_name[cycle[0]].depends[cycle[1 % len(cycle)]],
@@ -55,9 +57,8 @@ def check_depends(services: Sequence[Read], names: Collection[str], findings: Fi
         )
 
 
-def _cycles(edges: Mapping[str, Sequence[str]]) -> list[list[str]]:
+def _cycles(edges: Mapping[str, Sequence[str]]) -> Iterator[list[str]]:
     """A cycle for each way back that a walk over all edges meets (no recursion)."""
-    found: list[list[str]] = []
     done: set[str] = set()
     for start in edges:
         path: list[str] = []
@@ -75,9 +76,8 @@ def _cycles(edges: Mapping[str, Sequence[str]]) -> list[list[str]]:
                 del position[node]
                 done.add(node)
             elif following in position:
-                found.append(path[position[following] :])
+                yield path[position[following] :]
             elif following not in done:
                 position[following] = len(path)
                 path.append(following)
                 stack.append((following, iter(edges[following])))
-    return found

@@ -21,6 +21,8 @@ from .plain import Map, Value
 from .problems import Findings, Place
 
 DURATION_MAX_S = 86400.0
+LINE_MAX = 16384
+"""How long a command line may be: cutting takes the square of it."""
 
 _VARIABLE = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*|\{[^}]*\}?))")
 _WHOLE = re.compile(r"-?[0-9]{1,40}\Z")
@@ -148,7 +150,10 @@ def command(value: Value, place: Place, findings: Findings) -> tuple[str, ...] |
                 findings.add(where, f"must be text, not {kind_of(item)}{_quotes(item)}")
         words = tuple(found)
     elif isinstance(value, str):
-        words = split(resolved(value, place, findings), place, findings) or ()
+        cut = split(resolved(value, place, findings), place, findings)
+        if cut is None:
+            return None
+        words = cut
     else:
         findings.add(place, f"must be a list of texts or one text, not {kind_of(value)}")
         return None
@@ -160,6 +165,9 @@ def command(value: Value, place: Place, findings: Findings) -> tuple[str, ...] |
 
 def split(line: str, place: Place, findings: Findings) -> tuple[str, ...] | None:
     """The words of a command line, as a shell would cut them."""
+    if len(line) > LINE_MAX:
+        findings.add(place, f"{len(line)} characters, at most {LINE_MAX} are cut; write a list")
+        return None
     try:
         return tuple(shlex.split(line))
     except ValueError as error:
@@ -203,7 +211,7 @@ def duration(
     """A duration as compose files have it, `1m30s`, in seconds."""
     if isinstance(value, str):
         line = resolved(value, place, findings).strip()
-        parts = _PART.findall(line)
+        parts = _PART.findall(line[:200])
         if parts and "".join(map("".join, parts)) == line:
             total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
             if _is_duration(total, or_zero):
