@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from admin.audit import Actor
 from admin.masks import SEE_ALL, Mask, mask_of
 from admin.progress import waiting_for
-from gateway.core import phases
 from gateway.core.model import Role, Route, Service, ServiceId
 from gateway.core.names import weights_by_name
 from gateway.core.planning import Sides
 from gateway.core.planning import sides as sides_of
 from gateway.core.readiness import healthy, instances_wanted
 from gateway.core.release import Application, Colour, Release
+from gateway.core.releasing import legal_verbs
 from gateway.core.sharing import part
 from gateway.core.state import State
 
@@ -67,7 +67,7 @@ class ReleaseView:
                 shown.TimelineEntry(answers.rfc3339(e.time), e.phase, e.by, mask(e.reason))
                 for e in release.timeline
             ],
-            legal=[verb.value for verb in phases.verbs(release.phase)],
+            legal=[verb.value for verb in legal_verbs(self.view.state, release)],
             is_first=release.previous is None,
             smooth=release.smooth is not None,
         )

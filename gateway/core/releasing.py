@@ -35,7 +35,7 @@ from .flight import entered, find_release, green_services, noted, opened, put, w
 from .gone import drop_if_gone
 from .model import Route, RouteId, ServiceId
 from .observed import Observed
-from .phases import Event, illegal, step
+from .phases import Event, illegal, step, verbs
 from .planning import captured, sides
 from .readiness import is_ready
 from .registration import FIRST_WEIGHT
@@ -207,9 +207,7 @@ def _end_smooth(state: State, command: EndSmooth) -> Decided:
 def _roll_back(state: State, command: RollbackRelease, observed: Observed) -> Decided:
     release = find_release(state, command.release)
     step(release.id, release.phase, Event.ROLLBACK)
-    if release.phase is Phase.CONFIRMING and any(
-        sid not in state.services for sid in release.ids(Colour.BLUE)
-    ):
+    if has_no_way_back(state, release):
         raise illegal(
             release.id,
             release.phase,
@@ -221,6 +219,18 @@ def _roll_back(state: State, command: RollbackRelease, observed: Observed) -> De
     return Decided(
         _rolled_back(state, release, Event.ROLLBACK, command.now, command.by, command.reason)
     )
+
+
+def has_no_way_back(state: State, release: Release) -> bool:
+    """Was the first old service stopped already, so that nothing is left to roll back to?"""
+    return release.phase is Phase.CONFIRMING and any(
+        sid not in state.services for sid in release.ids(Colour.BLUE)
+    )
+
+
+def legal_verbs(state: State, release: Release) -> tuple[Event, ...]:
+    """What an operator may ask of a release as it is now."""
+    return () if has_no_way_back(state, release) else verbs(release.phase)
 
 
 def _rolled_back(
