@@ -102,8 +102,8 @@ class Crew:
         if child.link.wants_write:
             self._watch(post, child)
 
-    def reap(self) -> list[Death]:
-        """All ended children. Orphans that the kernel gave us are reaped without a word."""
+    def reap(self, other: Callable[[int, int], None]) -> list[Death]:
+        """All ended children; `other(pid, code)` is told of those that fill no post."""
         deaths: list[Death] = []
         while True:
             try:
@@ -113,11 +113,11 @@ class Crew:
             if pid == 0:
                 return deaths
             code = os.waitstatus_to_exitcode(status)
-            deaths += [
-                self._bury(post, post.child, code)
-                for post in self._posts
-                if post.child is not None and post.child.pid == pid
-            ]
+            post = next((p for p in self._posts if p.pid == pid), None)
+            if post is not None and post.child is not None:
+                deaths.append(self._bury(post, post.child, code))
+            else:
+                other(pid, code)
 
     def forgive(self, late_s: float) -> None:
         """This process itself was held up for so long: silence meanwhile proves nothing."""

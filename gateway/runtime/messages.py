@@ -5,15 +5,15 @@ reader. Times are seconds unless said otherwise.
 
     supervisor -> worker    cover, drain, settings, reopen
     worker -> supervisor    beat, ready, leaving, drained
-    supervisor -> control   roster, settings, reopen, stop
-    control -> supervisor   beat, ready, fatal
+    supervisor -> control   processes, roster, settings, reopen, stop
+    control -> supervisor   beat, ready, fatal, launch, halt
     worker -> control       hello, applied, ejection
     control -> worker       snapshot
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 import orjson
@@ -37,6 +37,9 @@ class T(StrEnum):
     LEAVING = "leaving"
     DRAINED = "drained"
     ROSTER = "roster"
+    PROCESSES = "processes"
+    LAUNCH = "launch"
+    HALT = "halt"
     STOP = "stop"
     FATAL = "fatal"
     HELLO = "hello"
@@ -102,6 +105,48 @@ def drained(cut: int) -> Json:
 def roster(workers: Sequence[Json], generation: int) -> Json:
     """All worker slots (`roster.Roster.rows`) and the highest generation any worker served."""
     return {"t": T.ROSTER, "workers": list(workers), "generation": generation}
+
+
+def processes(rows: Sequence[Json], ended: Sequence[Json]) -> Json:
+    """All backends, and those that have ended since the last such message.
+
+    A row has what its `launch` had (`id`, `service`, `ports`, `note`) and `pid`,
+    `started_unix` and `state` (running, stopping). An end has `id`, `service`, `code`,
+    `started_unix`, `ended_unix`, whether it was `halted`, and `error` when it never began.
+    """
+    return {"t": T.PROCESSES, "rows": list(rows), "ended": list(ended)}
+
+
+def launch(
+    backend: str,
+    service: str,
+    *,
+    ports: Mapping[int, int],
+    note: Json,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | None,
+    log: str,
+    grace_s: float,
+) -> Json:
+    """Start a process, once for an id; the control process finds `ports` and `note` again."""
+    return {
+        "t": T.LAUNCH,
+        "id": backend,
+        "service": service,
+        "ports": [[container, port] for container, port in ports.items()],
+        "note": note,
+        "command": list(command),
+        "env": dict(env),
+        "cwd": cwd,
+        "log": log,
+        "grace_s": grace_s,
+    }
+
+
+def halt(backend: str, grace_s: float) -> Json:
+    """End a process: TERM to its group, KILL after `grace_s`."""
+    return {"t": T.HALT, "id": backend, "grace_s": grace_s}
 
 
 def stop() -> Json:

@@ -18,6 +18,7 @@ from socket import socket
 
 from gateway.metrics.shared import create_region
 
+from . import marks
 from .boot import AdminFds, ControlBoot, ListenerFd, WorkerBoot
 from .errors import StartRefused
 from .lock import acquire
@@ -46,6 +47,8 @@ class Resources:
     regions: list[int]
     store_fd: int | None
     """Memory of the store `memory:`, which so outlives the control process."""
+    home: str
+    """What marks this gateway's backends, see `marks.py`."""
     _stack: ExitStack
 
     def control_boot(self, floor: int) -> MakeBoot:
@@ -120,7 +123,16 @@ def open_resources(settings: Settings, slots: int) -> Resources:
         if settings.store_url == "memory:":
             store_fd = _store_memory()
             stack.callback(os.close, store_fd)
-        return Resources(listeners, admin_tcp, admin_unix, link, regions, store_fd, stack.pop_all())
+        return Resources(
+            listeners=listeners,
+            admin_tcp=admin_tcp,
+            admin_unix=admin_unix,
+            link=link,
+            regions=regions,
+            store_fd=store_fd,
+            home=marks.home_of(folder),
+            _stack=stack.pop_all(),
+        )
 
 
 def _wanted(settings: Settings) -> list[Wanted]:

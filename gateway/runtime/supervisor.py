@@ -4,13 +4,14 @@ One thread, one selector, no asyncio: everything that can kill a process lives
 in the children, and everything here is short. Signals only enqueue. It knows
 nothing of requests, routes or the store.
 
-    pass: wait -> signals -> hear -> reap -> notice silence -> go a step down -> fill posts -> tell
+    pass: wait -> signals -> hear -> reap -> notice silence -> go a step down -> fill posts
+          -> launch backends -> tell
 
 Invariants:
 * after the gateway was up once, nothing but TERM or INT ends it;
 * what children are told (roster, covers) is computed from the posts and sent
   when it differs from what was sent last, so that no event can be forgotten;
-* the control process is stopped after the last worker is gone.
+* the control process and the backends are stopped after the last worker is gone.
 
 Exit codes: 0 stopped; 1 children kept failing before the gateway was ever up;
 2 refused to start. Both failures print one line on stderr.
@@ -29,18 +30,19 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from . import children, logs, messages, roster, snapshot_file
+from . import children, logs, marks, messages, roster, snapshot_file
 from .children import Post
 from .cpus import usable_cpus
 from .crew import Crew, Death
 from .errors import StartRefused
 from .link import Message
 from .messages import Json, T, WorkerState
+from .prctl import become_subreaper
+from .processes import Processes
 from .reload import NotTaken, reread
 from .resources import MakeBoot, Resources, open_resources
 from .settings import Settings
 from .signals import SignalQueue
-from .subreaper import become_subreaper
 from .watch import Patience
 
 log = logging.getLogger("gateway.supervisor")
@@ -54,6 +56,8 @@ CRASH_LOOP = 5
 GRACE_S = 2.0
 """How much longer than it was given a child may take to stop."""
 CONTROL_STOP_S = 5.0
+LEFTOVERS_S = (2.0, 3.0)
+"""How long a former gateway's backends may take to end: by TERM, then by KILL."""
 _TICK_S = 0.25
 _LATE_S = 0.5
 
@@ -80,7 +84,8 @@ class Phase(Enum):
     """A worker and the control process have been ready."""
     DRAINING = auto()
     """Workers finish their work, nobody is replaced."""
-    STOPPING_CONTROL = auto()
+    STOPPING_REST = auto()
+    """The control process and the backends."""
     OVER = auto()
 
 
@@ -99,6 +104,8 @@ def run(
         resources = open_resources(settings, slots)
         try:
             become_subreaper()
+            os.environ.pop(marks.VARIABLE, None)  # our children are nobody's backends
+            marks.end_leftovers(resources.home, *LEFTOVERS_S)
             supervisor = Supervisor(settings, config_path, programs, patience, resources, signals)
             code, why = supervisor.run()
         finally:
@@ -135,7 +142,10 @@ class Supervisor:
         self._workers = [Post(f"worker-{n}", n) for n in range(len(resources.regions))]
         self._posts = [self._control, *self._workers]
         self._crew = Crew(self._posts, self._selector, patience)
+        self._processes = Processes(resources.home)
         self._phase = Phase.STARTING
+        self._is_cut = False
+        """Told to stop twice."""
         self._exit: tuple[int, str | None] = (EXIT_STOPPED, None)
         self._told_rows: list[Json] | None = None
         self._told_covers: dict[int, frozenset[int]] = {}
@@ -151,6 +161,7 @@ class Supervisor:
                 self._pass()
         finally:
             self._crew.kill_all()
+            self._processes.kill_all()
             self._selector.close()
         log.info("stopped")
         return self._exit
@@ -158,7 +169,8 @@ class Supervisor:
     def _pass(self) -> None:
         now_s = time.monotonic()
         dues = [p.due_s for p in self._posts if p.due_s is not None and not self._is_stopping]
-        wake_s = max(now_s, min([*dues, now_s + _TICK_S]))
+        tick_s = 0.0 if self._processes.has_waiting else _TICK_S
+        wake_s = max(now_s, min([*dues, now_s + tick_s]))
         events = self._selector.select(wake_s - now_s)
         late_s = time.monotonic() - wake_s
         if late_s > _LATE_S:
@@ -171,12 +183,14 @@ class Supervisor:
             if isinstance(key.data, Post):
                 for post, message in self._crew.handle(key.data, mask):
                     self._on_message(post, message)
-        for death in self._crew.reap():
+        for death in self._crew.reap(self._processes.reaped):
             self._on_death(death)
         now_s = time.monotonic()
         self._crew.look(now_s)
+        self._processes.look(now_s, self._control.pid)
         self._go_down(now_s)
         self._fill(now_s)
+        self._processes.launch_waiting()
         self._tell()
 
     @property
@@ -200,6 +214,10 @@ class Supervisor:
                 self._drain(post, 0.0, self._settings.timeouts.drain)
             case T.DRAINED:
                 log.info("%s has drained, %d connections were cut", post.name, message["cut"])
+            case T.LAUNCH:
+                self._processes.launch(message)
+            case T.HALT:
+                self._processes.halt(message)
             case T.FATAL if post.child is not None:
                 post.child.fatal = str(message["message"])
 
@@ -221,6 +239,8 @@ class Supervisor:
             else:
                 self._on_message(post, message)
         post.state = WorkerState.DEAD
+        if post is self._control:
+            self._processes.control_has_gone()
         how = children.describe_exit(death.code)
         if self._is_stopping:
             log.info("%s ended, %s", post.name, how)
@@ -256,6 +276,7 @@ class Supervisor:
         match number:
             case signal.SIGTERM | signal.SIGINT if self._is_stopping:
                 log.info("%s again: what is open is cut", number.name)
+                self._is_cut = True
                 self._stop(0.0, 0.0)
             case signal.SIGTERM | signal.SIGINT:
                 timeouts = self._settings.timeouts
@@ -295,8 +316,10 @@ class Supervisor:
             self._phase = Phase.DRAINING
         for post in self._workers:
             self._drain(post, lame_duck_s, deadline_s)
-        if self._phase is Phase.STOPPING_CONTROL and self._control.child is not None:
-            self._control.child.kill_by_s = time.monotonic()
+        if self._phase is Phase.STOPPING_REST:
+            self._close_processes()
+            if self._control.child is not None:
+                self._control.child.kill_by_s = time.monotonic()
 
     def _drain(self, post: Post, lame_duck_s: float, deadline_s: float) -> None:
         if post.child is None:
@@ -307,13 +330,18 @@ class Supervisor:
 
     def _go_down(self, now_s: float) -> None:
         if self._phase is Phase.DRAINING and not any(p.child for p in self._workers):
-            self._phase = Phase.STOPPING_CONTROL
+            self._phase = Phase.STOPPING_REST
             self._tell()  # the last roster: no worker is left
+            self._close_processes()
             self._crew.send(self._control, messages.stop())
             if self._control.child is not None:
                 self._control.child.kill_by_s = now_s + CONTROL_STOP_S
-        if self._phase is Phase.STOPPING_CONTROL and self._control.child is None:
+        is_alone = self._control.child is None and self._processes.is_empty
+        if self._phase is Phase.STOPPING_REST and is_alone:
             self._phase = Phase.OVER
+
+    def _close_processes(self) -> None:
+        self._processes.close(time.monotonic(), GRACE_S if self._is_cut else None)
 
     # -- posts and what they are told
 
@@ -347,6 +375,8 @@ class Supervisor:
             if slots != self._told_covers.get(post.slot, frozenset()):
                 self._told_covers[post.slot] = slots
                 self._crew.send(post, messages.cover(slots))
+        if self._control.child is not None and (news := self._processes.news()) is not None:
+            self._crew.send(self._control, news)
         rows = roster.rows(self._workers)
         if rows != self._told_rows and self._control.child is not None:
             self._told_rows = rows

@@ -1,7 +1,8 @@
 """A control process of a few lines, for tests of the supervisor and of workers.
 
 Publishes one empty snapshot to every worker that connects and writes whatever
-it hears to the journal, a JSON line each. Run as `python small_control.py
+it hears to the journal, a JSON line each. Lines appended to the file `orders` beside
+the journal while it lives are messages for the supervisor. Run as `python small_control.py
 JOURNAL MODE`; MODE is `publish`, `mute` (alive, but publishes nothing) or
 `fatal` (calls the start hopeless).
 """
@@ -23,6 +24,7 @@ from gateway.runtime.link import BrokenLink
 from gateway.runtime.link_async import AsyncLink
 
 BEAT_S = 0.1
+ORDERS_S = 0.01
 SESSION = "small"
 
 
@@ -58,6 +60,17 @@ async def main(journal: Path, mode: str) -> None:
             supervisor.send(messages.beat())
             await asyncio.sleep(BEAT_S)
 
+    async def obey(supervisor: AsyncLink) -> None:
+        path = journal.with_name("orders")
+        done = len(path.read_bytes()) if path.exists() else 0
+        while True:
+            orders = path.read_bytes()[done:] if path.exists() else b""
+            for line in orders.splitlines(keepends=True):
+                if line.endswith(b"\n"):
+                    done += len(line)
+                    supervisor.send(orjson.loads(line))
+            await asyncio.sleep(ORDERS_S)
+
     supervisor = await AsyncLink.attach(socket.socket(fileno=given.supervisor_fd))
     note("boot", {"floor": given.floor, "workers": settings.workers})
     if mode == "fatal":
@@ -65,6 +78,7 @@ async def main(journal: Path, mode: str) -> None:
         await supervisor.finish(5)
         sys.exit(2)
     tasks.add(asyncio.create_task(beat(supervisor)))
+    tasks.add(asyncio.create_task(obey(supervisor)))
     if mode == "publish":
         snapshot_file.write(
             settings.snapshot_file, snapshot.generation, SESSION, snapshot_file.body(snapshot)
