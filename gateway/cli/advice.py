@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.cli.harmless import harmless
 from gateway.cli.standing import Application, Release
 from gateway.core.phases import Event
 from gateway.core.release import Colour, OnDeadline, Phase, Strategy
@@ -56,8 +57,8 @@ def situation(release: Release) -> str:
         case Phase.ROLLING_BACK:
             return f"{new or 'what is new'} {are(release, Colour.GREEN)} drained and removed"
         case Phase.ROLLED_BACK:
-            why = f": {release.reason}" if release.reason else ""
-            return f"{release.id} is rolled back{why}"
+            why = harmless(first_line(release.reason))
+            return f"{release.id} is rolled back{f': {why}' if why else ''}"
     return f"{release.id}: {release.phase}"
 
 
@@ -118,6 +119,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def first_line(text: str) -> str:
+    """A text's first line."""
+    return text.partition("\n")[0]
 
 
 def names(found: tuple[str, ...]) -> str:

@@ -24,3 +24,8 @@ def harmless(text: str, colours: bool = False) -> str:
         return match[0].encode("unicode_escape").decode()
 
     return _HIDDEN.sub(shown, text)
+
+
+def harmless_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(harmless, text.split("\n")))

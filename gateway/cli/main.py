@@ -29,6 +29,7 @@ from gateway.cli.services import services
 from gateway.cli.shift import shift
 from gateway.cli.status import status
 from gateway.cli.token import token
+from gateway.cli.validate import validate
 from gateway.cli.weights import weights
 
 
@@ -47,7 +48,19 @@ def cli() -> None:
 
 
 WORKING = (run, check, demo)
-RELEASING = (deploy, status, shift, confirm, rollback, scale, remove, logs, release, releases)
+RELEASING = (
+    deploy,
+    validate,
+    status,
+    shift,
+    confirm,
+    rollback,
+    scale,
+    remove,
+    logs,
+    release,
+    releases,
+)
 ROUTING = (routes, weights, services, drain, resume, explain, token)
 
 for _command in (*WORKING, *RELEASING, *ROUTING):

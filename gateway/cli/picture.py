@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cli.advice import Step, application_steps, next_steps, remaining, situation
-from gateway.cli.harmless import harmless
+from gateway.cli.harmless import harmless, harmless_lines
 from gateway.cli.standing import Application, Failure, Release, Route, Service
 from gateway.core.release import Colour
 
@@ -52,7 +52,7 @@ def picture_of_release(
     def draw(lines: int | None) -> RenderableType:
         return _group(
             _head(release, now),
-            _services_table(services, lines),
+            _services_table(services, lines, release.is_over),
             *(_failure_text(f) for f in _latest(services)),
             _routes_table(release.routes, release),
             _timeline_table(release) if has_timeline else None,
@@ -149,7 +149,7 @@ def _route_facts(routes: Iterable[Route], release: Release | None) -> Iterator[t
 
 def _timeline_facts(release: Release) -> Iterator[tuple[str, str]]:
     for number, entry in enumerate(release.timeline):
-        why = f": {harmless(entry.reason)}" if entry.reason else ""
+        why = f": {harmless_lines(entry.reason)}" if entry.reason else ""
         what = f"{short_time(entry.time)} {phase_words(entry.phase)} by {harmless(entry.by)}{why}"
         yield f"entry:{number}", what
 
@@ -187,7 +187,10 @@ def _phase_style(release: Release) -> str:
     return "cyan"
 
 
-def _services_table(services: Sequence[Service], lines: int | None) -> RenderableType | None:
+def _services_table(
+    services: Sequence[Service], lines: int | None, is_over: bool = False
+) -> RenderableType | None:
+    """`is_over`: of services without instances nobody knows any more what was ready."""
     from gateway.cli.output import table
 
     if not services:
@@ -196,18 +199,18 @@ def _services_table(services: Sequence[Service], lines: int | None) -> Renderabl
         lines - FIXED_LINES, 1
     )
     columns = ("SERVICE", "COLOUR", ">READY", "INSTANCE", "HEALTH", "STATE", ">OPEN", "PROBLEM")
-    return table(columns, (row for s in services for row in _rows(s, folded)))
+    return table(columns, (row for s in services for row in _rows(s, folded, is_over)))
 
 
-def _rows(service: Service, folded: bool) -> Iterator[tuple[object, ...]]:
+def _rows(service: Service, folded: bool, is_over: bool) -> Iterator[tuple[object, ...]]:
     name = service.name + (" (leaving)" if service.leaving else "")
-    first = (name, service.colour, f"{service.ready}/{service.scale}")
+    ready = None if is_over and not service.instances else f"{service.ready}/{service.scale}"
+    first: tuple[object, ...] = (name, service.colour, ready)
     shown = list(service.instances)
     if folded and len(shown) > FEW:
         shown = [i for i in shown if i.health != "healthy"][:FEW]
     hidden = len(service.instances) - len(shown)
     for i in shown:
-        # what precedes the address is the service's name, which stands in the first column
         opened = i.in_flight + i.websockets
         problem = harmless(i.problem) if i.problem else ""
         yield (*first, i.id, i.health, i.state, opened, problem)
@@ -241,7 +244,7 @@ def _timeline_table(release: Release) -> RenderableType:
     from gateway.cli.output import table
 
     rows = (
-        (short_time(e.time), phase_words(e.phase), harmless(e.by), harmless(e.reason))
+        (short_time(e.time), phase_words(e.phase), harmless(e.by), harmless_lines(e.reason))
         for e in release.timeline
     )
     return table(("TIME", "PHASE", "BY", "REASON"), rows)
@@ -252,7 +255,11 @@ def _steps_table(steps: Sequence[Step]) -> RenderableType | None:
 
     if not steps:
         return None
-    return table(("NEXT", ""), ((f"  {step.command}", f"# {step.effect}") for step in steps))
+    rows = ((f"  {step.command}", f"# {step.effect}") for step in steps)
+    drawn = table(("NEXT", ""), rows)
+    # a command that is broken into two lines can't be pasted
+    drawn.columns[0].no_wrap = True
+    return drawn
 
 
 def _latest(services: Iterable[Service]) -> Iterator[Failure]:

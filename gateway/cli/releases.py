@@ -67,8 +67,10 @@ def release(target: Target, id: str, watch: bool, as_json: bool) -> None:
 
 
 def _row(release: Mapping[str, Any]) -> tuple[object, ...]:
+    from gateway.cli.advice import first_line
     from gateway.cli.harmless import harmless
     from gateway.cli.picture import phase_words, short_time
+    from gateway.cli.standing import release_of
 
     timeline = release["timeline"]
     return (
@@ -78,5 +80,5 @@ def _row(release: Mapping[str, Any]) -> tuple[object, ...]:
         phase_words(release["phase"]),
         short_time(release["created"]),
         timeline[0]["by"] if timeline else None,
-        harmless(timeline[-1].get("reason") or "") if timeline else None,
+        harmless(first_line(release_of(release).reason)) if timeline else None,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.calling import program
+from gateway.cli.harmless import harmless
 from gateway.cli.options import Target
 from gateway.cli.style import style
 from gateway.core.release import OnDeadline, Phase, Strategy
@@ -148,7 +149,7 @@ def follow(
     release = release_of(last)
     code = verdict(release, client.time()) or 0
     if code:
-        _tell_failures(failures.values())
+        _tell_failures(release, list(failures.values()))
     if as_json:
         print_json(last)
     else:
@@ -158,19 +159,25 @@ def follow(
 
 def _tell_end(release: Release, code: int, gateway: str) -> None:
     """The last words of a wait; to standard error when it did not become what was wanted."""
-    from gateway.cli.advice import next_steps, situation
+    from gateway.cli.advice import first_line, next_steps, situation
 
     words = situation(release)
-    if code and not release.is_over:
-        words += f"; {release.waiting_for or release.reason or 'it is held'}"
+    if code and release.phase == Phase.PENDING_CONFIRMATION:
+        words += f"; {harmless(first_line(release.reason))}"
+    elif code and not release.is_over:
+        words += f"; the deadline has passed: {harmless(release.waiting_for or 'it is held')}"
     click.echo(style(words, "red" if code else "green"), err=bool(code))
     for step in next_steps(release, gateway):
         click.echo(f"  {style(step.command, bold=True)}  # {step.effect}", err=bool(code))
 
 
-def _tell_failures(failures: Iterable[Failure]) -> None:
+def _tell_failures(release: Release, failures: Sequence[Failure]) -> None:
     from gateway.cli.picture import failure_lines
 
+    if not failures:
+        # nobody looked while they were there; the timeline has the last words
+        for line in release.reason.split("\n")[1:]:
+            click.echo(harmless(line), err=True)
     for failure in failures:
         for line in failure_lines(failure):
             click.echo(line, err=True)

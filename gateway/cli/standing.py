@@ -98,7 +98,10 @@ class Release:
 
     @property
     def reason(self) -> str:
-        """Why it is in its phase, as its timeline says; empty when it does not."""
+        """Why it stands where it does, as its timeline says; may have several lines, or none."""
+        for entry in self.timeline:
+            if entry.phase == Phase.ROLLING_BACK:
+                return entry.reason
         return self.timeline[-1].reason if self.timeline else ""
 
     def names(self, colour: Colour) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from gateway.cli.options import Target
 from tests.support.admin_double import NO_ANSWER, Double, Problem, admin_double
 from tests.support.release_answers import (
     application,
+    entry,
     failure,
     green_starting,
     over,
@@ -301,7 +302,9 @@ def test_a_release_rolled_back_ends_with_1_and_says_why(double: Double, template
     broken["services"][0]["failures"] = [
         failure("ended with exit code 3 after 0.2 s", "Traceback:", "boom \x1b]0;evil\x07")
     ]
-    gone = over("rolled_back", reason="not healthy within 300 s")
+    gone = over("rolled_back", reason="all new services are removed")
+    why = "not healthy within 300 s\nlast output of nginx-v2:\n  boom"
+    gone["timeline"][1:1] = [entry("2026-01-31T12:04:58Z", "rolling_back", "gateway", why)]
     double.answers_in_turn("GET", RELEASE, broken, over("rolling_back"), gone)
     done = gateway(double, "deploy", "nginx", "-f", str(template), "--wait")
     assert done.exit_code == 1
@@ -310,6 +313,15 @@ def test_a_release_rolled_back_ends_with_1_and_says_why(double: Double, template
     assert "  | Traceback:\n  | boom \\x1b]0;evil\\x07\n" in done.stderr
     assert "\x07" not in done.output
     assert "gateway deploy nginx -f FILE" in done.stderr
+
+
+def test_why_a_release_was_rolled_back_is_told_though_nobody_watched(
+    double: Double, template: Path
+) -> None:
+    why = "not healthy within 300 s\nlast output of nginx-v2:\n  boom"
+    double.answer("GET", RELEASE, over("rolled_back", reason=why))
+    done = gateway(double, "deploy", "nginx", "-f", str(template), "--wait")
+    assert done.stderr.startswith("last output of nginx-v2:\n  boom\nnginx-2 is rolled back: not")
 
 
 def test_a_held_release_past_its_deadline_is_not_waited_for_for_ever(
@@ -640,6 +652,64 @@ def test_logs_as_json_are_the_answer(double: Double) -> None:
     double.answer("GET", f"{APP}/logs", {"lines": LINES, "after": "c1"})
     done = gateway(double, "logs", "nginx", "--json")
     assert json.loads(done.stdout) == {"lines": LINES, "after": "c1"}
+
+
+# -- validate
+
+
+VALID = {
+    "valid": True,
+    "kind": "template",
+    "problems": [],
+    "warnings": ["nginx-v2.restart: has no effect"],
+    "services": [
+        {"name": "nginx-v2", "image": "nginx:2.0", "scale": 1, "endpoints": []}
+        | {"routes": [{"route": "nginx.localhost", "port": 80, "sticky": True}]}
+    ],
+}
+
+
+def test_validate_shows_what_was_understood(double: Double, template: Path) -> None:
+    double.answer("POST", "/api/v1/validate", VALID)
+    done = gateway(double, "validate", str(template), "--kind", "template")
+    assert done.exit_code == 0
+    assert double.last.query == [("kind", "template")]
+    assert double.last.raw.decode() == TEMPLATE
+    assert "nginx-v2 nginx:2.0 1 nginx.localhost" in squeezed(done.stdout)
+    assert done.stderr == "warning: nginx-v2.restart: has no effect\n"
+
+
+def test_validate_prints_every_problem_with_its_place(double: Double, template: Path) -> None:
+    problems = [
+        {"field": "nginx-v2.image", "message": "is not known", "line": 2},
+        {"field": "", "message": "names no service", "line": None},
+    ]
+    answer = VALID | {"valid": False, "problems": problems, "warnings": []}
+    double.answer("POST", "/api/v1/validate", answer)
+    done = gateway(double, "validate", str(template))
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f"{template}: line 2: nginx-v2.image: is not known",
+        f"{template}: names no service",
+    ]
+    done = gateway(double, "validate", "-", "--json", stdin=TEMPLATE)
+    assert (done.exit_code, json.loads(done.stdout)) == (1, answer)
+
+
+def test_check_reads_templates_as_the_configuration_would_deploy_them(tmp_path: Path) -> None:
+    config, good, bad = (tmp_path / name for name in ("gateway.yaml", "good.yaml", "bad.yaml"))
+    config.write_text("providers: {process: {images: {'nginx:2.0': {command: [nginx]}}}}")
+    good.write_text(TEMPLATE)
+    bad.write_text("web:\n  image: 'nginx:3.0'\n  labels: {aliyun.scael: 2}\n")
+    run = CliRunner().invoke
+    assert run(cli, ["check", "-c", str(config), "-f", str(good)]).exit_code == 0
+    done = run(cli, ["check", "-c", str(config), "-f", str(bad), "-f", str(good)])
+    assert done.exit_code == 1
+    assert f"{bad}: line 2: web.image: " in done.stderr
+    assert f"{bad}: line 3: web.labels.aliyun.scael: " in done.stderr
+    assert f"{good}: ok" in done.stdout
+    broken = run(cli, ["check", "-c", str(config), "-f", "-"], input="a: [")
+    assert (broken.exit_code, "line 1" in broken.stderr) == (1, True)
 
 
 # -- on a terminal
