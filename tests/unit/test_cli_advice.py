@@ -6,6 +6,7 @@ import shlex
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -33,7 +34,7 @@ def every_release() -> list[Release]:
         answer = say.pending(new, 100 - new)
         answer |= {"phase": phase.value, "strategy": strategy.value}
         answer |= {"is_first": first, "smooth": smooth, "legal": list(verbs(phase))}
-        both = answer["services"]
+        both: list[Any] = answer["services"]
         found += [
             release_of(answer | {"services": services})
             for services in (both, both[:1], both[1:], [])
