@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from admin.controller import Outcome
+from admin.templates import read_template
 from gateway.core import phases
 from gateway.core.commands import (
     ConfirmRelease,
@@ -187,8 +188,6 @@ def _read(call: Call[DeployQuery, bytes]) -> tuple[str, Parsed | None]:
         message = "required: a template as YAML or JSON, or ask for the one before with `previous`"
         refusals.append(refuse([FieldError("body", message)]))
     else:
-        from admin.templates import read_template
-
         try:
             parsed = read_template(
                 call.body,

@@ -153,7 +153,9 @@ def _invalid(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
 
 
 def _reason(route: SnapshotRoute, usable: set[ServiceId]) -> str | None:
-    """Why a route cannot serve as it stands; None: it can."""
+    """Why a route cannot serve as it stands; None: it can, or is not meant to yet."""
+    if route.held:
+        return None
     if not route.members:
         return "no_service"
     weighed = [m.service for m in route.members if m.weight]

@@ -22,6 +22,8 @@ PARAMETER_WORDS: Mapping[str, str] = {
     "route": "host and path prefix, percent-encoded: `servicea.local`, `shop.example%2Fapi`",
     "name": "short name where unambiguous, else `application%2Fname`",
     "id": "the instance's id as lists show it: `web-v1@10.0.0.1:80`",
+    "app": "the application's name",
+    "release": "the release's id: `shop-3`",
 }
 _HEADERS: Mapping[str, str] = {
     "If-Match": "the ETag the change was decided on; a stale one is refused with 412",
@@ -49,7 +51,8 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "info": {
             "title": "Release Gateway admin API",
             "version": _version(),
-            "description": "Routes, weights, services and instances of the gateway. Errors are "
+            "description": "Applications, releases, routes, weights, services and instances of the "
+            "gateway. Errors are "
             "RFC 9457 problems; a change is answered once every serving worker has applied it.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

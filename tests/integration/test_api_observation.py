@@ -7,8 +7,9 @@ import os
 import time
 from pathlib import Path
 
-from admin.api.figures import WorkerFigures, control_facts
-from gateway.core.model import InstanceId
+from admin.api.figures import WorkerFigures, control_facts, release_phases
+from gateway.core.model import InstanceId, RouteId
+from gateway.core.release import Phase
 from gateway.metrics.merge import Merger
 from gateway.metrics.shared import create_region
 from gateway.metrics.worker import WorkerMetrics
@@ -229,6 +230,36 @@ async def test_the_metrics_page_is_what_accept_asks_for(api: Api) -> None:
     assert answer.raw == b"# x/y\n"
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.headers["Vary"] == "Accept"
+
+
+@on_an_api
+async def test_the_phase_of_each_latest_release_is_measured(api: Api) -> None:
+    template = "web-{}: {{image: 'web:1', labels: {{aliyun.routing.port_80: shop.example}}}}"
+    await api.deploy("shop", template.format(1))
+    await api.reached("shop-1", "confirmed")
+    assert release_phases(api.controller.state, NOW + 5) == {"shop": (Phase.CONFIRMED, 5.0)}
+    await api.wall.advance(100)
+    await api.deploy("shop", template.format(2))
+    await api.reached("shop-2", "pending_confirmation")
+    await api.wall.advance(10)
+    await api("POST", "applications/shop/shift", {"new": 100})  # changes no phase
+    facts = control_facts(api.controller, NOW + 160)
+    assert facts.release_phases == {"shop": (Phase.PENDING_CONFIRMATION, 60.0)}
+    await api("POST", "applications/shop/rollback")
+    await api.reached("shop-2", "rolled_back")
+    await api("DELETE", "applications/shop")
+    assert release_phases(api.controller.state, NOW + 170) == {}
+
+
+@on_an_api
+async def test_a_route_that_is_held_back_is_not_invalid(api: Api) -> None:
+    web = "web-{}: {{image: 'web:1', labels: {{aliyun.routing.port_80: 'shop.example{}'}}}}\n"
+    await api.deploy("shop", web.format(1, ""))
+    await api.reached("shop-1", "confirmed")
+    await api.deploy("shop", web.format(1, "") + web.format(2, ":/cart"))
+    await api.settled()
+    assert api.controller.snapshot.routes[RouteId("shop.example/cart")].held
+    assert list(control_facts(api.controller, NOW).invalid_routes) == []
 
 
 @on_an_api

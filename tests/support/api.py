@@ -28,22 +28,33 @@ from yarl import URL
 from admin.api.app import OPERATIONS, create_runner
 from admin.api.auth import digest
 from admin.api.context import Context, OpenWork, Work
+from admin.api.idempotency import AGE_MAX_S
 from admin.api.operation import Operation
 from admin.audit import GATEWAY, AuditEntry
 from admin.clock import SystemClock
 from admin.controller import Controller
 from admin.health import Target
+from admin.observing import LaunchReport
 from admin.publisher import Publisher
+from admin.releases import ReleaseDriver
 from admin.store.base import StoreUnavailable
 from admin.store.memory import MemoryStore
 from gateway.core.commands import AddToken, FinishRemoval
-from gateway.core.model import Health, InstanceId, Role, ServiceId, Token
+from gateway.core.model import Health, Instance, InstanceId, Role, ServiceId, Token
 from gateway.core.state import Changes
 from gateway.metrics.stats import Report, Traffic
 from gateway.runtime import messages
 from gateway.runtime.link import BrokenLink
 from gateway.runtime.link_async import AsyncLink
-from gateway.runtime.settings import AdminAuth, AdminSettings, Settings
+from gateway.runtime.settings import (
+    AdminAuth,
+    AdminSettings,
+    ImageSettings,
+    ProcessSettings,
+    ProviderSettings,
+    Settings,
+)
+from tests.support.clocks import FakeClock
 
 BASE = "/api/v1"
 NOW = 1_800_000_000.0
@@ -56,6 +67,12 @@ class Checks:
 
     controller: Controller | None = None
     failing: set[str] = field(default_factory=set)
+
+    def fail(self, instance: str) -> None:
+        """From now on the checks of an instance fail."""
+        assert self.controller is not None
+        self.failing.add(instance)
+        self.controller.report_health(InstanceId(instance), Health.UNHEALTHY)
 
     def watch(
         self,
@@ -117,6 +134,71 @@ class SetFigures:
 
     async def page(self, accept: str) -> tuple[bytes, str]:
         return f"# {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Fell:
+    """What went wrong with an instance."""
+
+    instance: InstanceId
+    what: str
+    time: float = NOW
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lines:
+    entries: tuple[tuple[str, str, str], ...]
+    cursor: str
+
+
+@dataclass
+class StrawLauncher:
+    """Has what is desired running at once, and stops it as soon as it is not."""
+
+    controller: Controller | None = None
+    fell: dict[str, list[Fell]] = field(default_factory=dict)
+    """By service."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """By instance."""
+    wrote: list[tuple[str, str, str, str]] = field(default_factory=list)
+    """Application, service, instance, line."""
+
+    def launch(self) -> None:
+        assert self.controller is not None
+        services = [s for s in self.controller.state.services.values() if s.launch is not None]
+        self.controller.report_launched(
+            LaunchReport(
+                {
+                    s.id: tuple(
+                        Instance(InstanceId(f"{s.name}@127.0.0.1:{port}"), s.id, "127.0.0.1", port)
+                        for port in range(20000 + place * 100, 20000 + place * 100 + s.scale)
+                    )
+                    for place, s in enumerate(services)
+                },
+                running=frozenset(s.id for s in services),
+            )
+        )
+
+    def failures(self, service: ServiceId) -> list[Fell]:
+        return self.fell.get(service, [])
+
+    def why_not(self, instance: InstanceId) -> str | None:
+        return self.problems.get(instance)
+
+    def read_logs(
+        self, application: str, service: str | None, lines: int, after: str | None
+    ) -> Lines:
+        if after is not None and not after.isdigit():
+            raise ValueError("no call gave this cursor")
+        found = [
+            (s, instance, line)
+            for a, s, instance, line in self.wrote
+            if a == application and service in (None, s)
+        ]
+        place = max(0, len(found) - lines) if after is None else int(after)
+        part = found[place : place + lines]
+        return Lines(tuple(part), str(place + len(part)))
 
 
 @dataclass(frozen=True)
@@ -194,7 +276,11 @@ class Api:
     checks: Checks
     workers: list[Worker]
     figures: SetFigures
+    launcher: StrawLauncher
     clock: Clock
+    """What handlers wait by."""
+    wall: FakeClock
+    """The time of day, and what the driver of releases waits by."""
     unix: aiohttp.ClientSession
     tcp: aiohttp.ClientSession
     port: int
@@ -255,6 +341,30 @@ class Api:
         """`v1` with 100 and `v2` with 0 on `shop.example`."""
         await self.register("v1", "shop.example")
         await self.register("v2", "shop.example", coexist=True, port=9002)
+
+    async def deploy(
+        self, application: str, template: str, query: str = "", **more: Any
+    ) -> Answered:
+        """Deploy a template; `query` without its question mark."""
+        return await self(
+            "POST",
+            f"applications/{application}/releases?{query}",
+            raw=template.encode(),
+            **{"headers": {"Content-Type": "application/yaml"}, **more},
+        )
+
+    def forget_answers(self) -> None:
+        """Let all answers kept for an Idempotency-Key grow too old."""
+        self.clock.time += AGE_MAX_S + 1
+
+    async def reached(self, release: str, phase: str) -> Any:
+        """The release once it is in a phase."""
+        async with asyncio.timeout(5):
+            while True:
+                answer = (await self("GET", f"releases/{release}")).json
+                if answer["phase"] == phase:
+                    return answer
+                await asyncio.sleep(0.005)
 
     async def weights(self, route: str = "shop.example") -> Any:
         return (await self("GET", f"routes/{route}/weights")).json
@@ -321,8 +431,13 @@ async def serving(
 ) -> AsyncIterator[Api]:
     """An API on a Unix socket and on TCP."""
     folder = tmp_path
-    settings = Settings(admin=AdminSettings(listen=listen, auth=auth))
-    clock, checks, store = Clock(), Checks(), BreakableStore()
+    images = {name: ImageSettings(("true",)) for name in ("web:1", "web:2", "page:1")}
+    settings = Settings(
+        admin=AdminSettings(listen=listen, auth=auth),
+        providers=ProviderSettings(ProcessSettings(images)),
+    )
+    clock, checks, store, launcher = Clock(), Checks(), BreakableStore(), StrawLauncher()
+    wall = FakeClock(NOW)
     publisher = Publisher(
         SESSION,
         folder / "snapshot.json",
@@ -330,12 +445,26 @@ async def serving(
         lambda *ejection: None,
         apply_timeout_s=0.3,
     )
-    controller = checks.controller = Controller(store, publisher, settings, SystemClock(), checks)
+    controller = Controller(store, publisher, settings, SystemClock(), checks)
+    checks.controller = launcher.controller = controller
     figures = SetFigures()
-    context = Context(controller, figures, now=lambda: NOW, monotonic=clock, sleep=clock.sleep)
+    context = Context(
+        controller,
+        figures,
+        launched=launcher,
+        now=wall.time,
+        monotonic=clock,
+        sleep=clock.sleep,
+    )
     await controller.start()
+    launcher.launch()
+    controller.on_change(launcher.launch)
+    driver = ReleaseDriver(controller, lambda service: 0, launcher.failures, wall)
     async with contextlib.AsyncExitStack() as stack:
-        tasks = [asyncio.create_task(controller.run()), asyncio.create_task(publisher.keep_file())]
+        tasks = [
+            asyncio.create_task(work)
+            for work in (controller.run(), publisher.keep_file(), driver.run())
+        ]
 
         async def stop() -> None:
             for task in tasks:
@@ -372,7 +501,20 @@ async def serving(
         )
         tcp = await stack.enter_async_context(aiohttp.ClientSession())
         port = listener.getsockname()[1]
-        api = Api(controller, store, publisher, checks, workers, figures, clock, unix, tcp, port)
+        api = Api(
+            controller,
+            store,
+            publisher,
+            checks,
+            workers,
+            figures,
+            launcher,
+            clock,
+            wall,
+            unix,
+            tcp,
+            port,
+        )
         controller.on_change(lambda: _remove_leaving(api, tasks))
         await api.settled()
         yield api
