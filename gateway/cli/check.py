@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.runtime.settings import Settings
 
 
-@click.command()
+@click.command(short_help="Check a configuration, and templates against it.")
 @click.option(
     "-c",
     "--config",

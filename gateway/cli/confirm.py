@@ -8,7 +8,7 @@ from gateway.cli.options import Target, admin_options, wait_option, write_option
 from gateway.core.release import Phase
 
 
-@click.command()
+@click.command(short_help="Keep the new services, remove the old ones.")
 @click.argument("app")
 @click.option(
     "--smooth",

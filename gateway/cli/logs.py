@@ -14,7 +14,7 @@ from gateway.cli.options import Target, admin_options, json_option
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red")
 
 
-@click.command()
+@click.command(short_help="Print what the instances of an application wrote.")
 @click.argument("app")
 @click.argument("service", required=False)
 @click.option("--follow", is_flag=True, help="Go on with what is written from now on.")

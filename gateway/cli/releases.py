@@ -42,7 +42,7 @@ def releases(target: Target, app: str | None, limit: int, as_json: bool) -> None
     )
 
 
-@click.command()
+@click.command(short_help="Show a release with its timeline.")
 @click.argument("id")
 @watch_option
 @json_option

@@ -15,7 +15,7 @@ from gateway.cli.options import (
 from gateway.core.release import Phase
 
 
-@click.command()
+@click.command(short_help="Keep the old services, remove the new ones.")
 @click.argument("app")
 @force_option
 @wait_option

@@ -27,7 +27,7 @@ class Percent(click.ParamType[float]):
         return number
 
 
-@click.command()
+@click.command(short_help="Move traffic between the old and the new services.")
 @click.argument("app")
 @click.argument("percent", type=Percent())
 @force_option
