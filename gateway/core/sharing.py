@@ -4,7 +4,8 @@ A route may hold more than the release's two sides: unchanged services and those
 of other applications. Their shares stay what they are, exactly; the release only
 divides its own *part*, the sum of its two sides. Weights are whole numbers, so
 all of a route's weights are rescaled where that is needed to be exact. Inside a
-side the ratios stay.
+side the ratios stay. Where no whole numbers up to `WEIGHT_MAX` are exact, the
+division of the part is the nearest one; the others' shares still stay.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def moved(
     exact = {sid: Fraction(weight) for sid, weight in weights.items()}
     exact |= _divided(whole * (1 - share), old, weights, ratios)
     exact |= _divided(whole * share, new, weights, ratios)
-    has_others = any(w for sid, w in weights.items() if sid not in old and sid not in new)
-    return rounded(exact) if has_others else _familiar(rounded(exact))
+    others = {sid: w for sid, w in weights.items() if sid not in old and sid not in new}
+    return rounded(exact, others) if any(others.values()) else _familiar(rounded(exact))
 
 
 def given_back(
@@ -58,20 +59,23 @@ def given_back(
     """The weights after `new` has left and `old` has the release's part as `before` had it."""
     others = {sid: w for sid, w in weights.items() if sid not in old and sid not in new}
     had = {sid: before.get(sid, 0) for sid in old}
-    if not any(others.values()):
+    if not any(others.values()) or not any(had.values()):
         return others | had
     whole = part(weights, old) + part(weights, new)
-    if not whole or not any(had.values()):
-        return others | had
+    if not whole:
+        return others | dict.fromkeys(old, 0)  # an operator gave all of it to the others
     exact = {sid: Fraction(weight) for sid, weight in others.items()}
     exact |= _divided(Fraction(whole), old, {}, had)
-    return rounded(exact)
+    return rounded(exact, others)
 
 
-def rounded(exact: Mapping[ServiceId, Fraction]) -> dict[ServiceId, int]:
+def rounded(
+    exact: Mapping[ServiceId, Fraction], others: Weights | None = None
+) -> dict[ServiceId, int]:
     """Whole numbers in the very same proportions, unchanged where they are whole already.
 
-    Only where that would take numbers above `WEIGHT_MAX` they are the nearest ones.
+    Only where that would take numbers above `WEIGHT_MAX` they are the nearest ones,
+    of `others` still in the very same proportions to each other and to all the rest.
     """
     scale = lcm(*(weight.denominator for weight in exact.values()))
     whole = {sid: int(weight * scale) for sid, weight in exact.items()}
@@ -81,7 +85,7 @@ def rounded(exact: Mapping[ServiceId, Fraction]) -> dict[ServiceId, int]:
     if scale > 1:
         whole = _familiar(whole)
     if max(whole.values()) > WEIGHT_MAX:
-        whole = _nearest(whole)
+        whole = _nearest_beside(exact, others or {}) or _nearest(whole)
     return whole
 
 
@@ -108,6 +112,27 @@ def _familiar(whole: Mapping[ServiceId, int]) -> dict[ServiceId, int]:
         if sum_up_to % total == 0:
             return {sid: weight * (sum_up_to // total) for sid, weight in small.items()}
     return small
+
+
+def _nearest_beside(
+    exact: Mapping[ServiceId, Fraction], others: Weights
+) -> dict[ServiceId, int] | None:
+    """The nearest division of what is not the others'; None: it cannot be said beside theirs."""
+    if not others:
+        return None
+    mine = {sid: weight for sid, weight in exact.items() if sid not in others}
+    whole = int(sum(mine.values()))
+    common = gcd(whole, *others.values())
+    times = WEIGHT_MAX // (max(whole, *others.values()) // common)
+    if not times:
+        return None
+    unit = Fraction(times, common)
+    split = {sid: max(1, int(weight * unit)) if weight else 0 for sid, weight in mine.items()}
+    largest = max(split, key=lambda sid: split[sid])
+    split[largest] += int(whole * unit) - sum(split.values())
+    if split[largest] < 1:
+        return None
+    return {sid: split[sid] if sid in split else int(others[sid] * unit) for sid in exact}
 
 
 def _nearest(whole: Mapping[ServiceId, int]) -> dict[ServiceId, int]:
