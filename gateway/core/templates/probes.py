@@ -40,9 +40,10 @@ def read_check(
     by_labels = _by_labels(own, findings, is_routed)
     by_key = None if healthcheck is None else _by_key(healthcheck, place, findings, is_routed)
     has_probe = labels.PROBE_URL in own.single or labels.PROBE_CMD in own.single
-    if has_probe and by_key is not None and by_key.kind is not CheckKind.RUNNING:
+    has_times = labels.PROBE_TIMEOUT in own.single or labels.PROBE_DELAY in own.single
+    if by_key is not None and has_probe and by_key.kind is not CheckKind.RUNNING:
         findings.add(place, "there is a probe among the labels too; keep one of them")
-    elif by_key is not None and by_labels is not None:
+    elif by_key is not None and not has_probe and has_times:
         findings.add(place, "the labels have times of a probe too; write them here")
     check = by_labels if has_probe or by_key is None else by_key
     if check is not None and check.kind is CheckKind.COMMAND and not is_launched:
