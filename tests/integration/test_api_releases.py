@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.core.model import InstanceId, Role
-from tests.support.api import Api, Fell, on_an_api
+from gateway.core.model import InstanceId, Role, ServiceId
+from tests.support.api import Api, Fell, finish_removal, on_an_api
 
 SECRET = "hunter22"
 
@@ -155,6 +155,21 @@ async def test_rolled_back_the_new_services_go(api: Api) -> None:
     await api.reached("shop-2", "rolled_back")
     assert await api.weights() == {"web-v1": 100}
     assert [s["name"] for s in (await api("GET", "services")).json["services"]] == ["web-v1"]
+
+
+@on_an_api
+async def test_a_way_back_is_offered_only_while_there_is_one(api: Api) -> None:
+    await first_and_second(api)
+    api.removes = False
+    confirming = await api("POST", "releases/shop-2/confirm?force=true")
+    assert (confirming.json["phase"], confirming.json["legal"]) == ("confirming", ["rollback"])
+    assert "the open work of web-v1" in confirming.json["waiting_for"]
+    api.launcher.is_stuck = True
+    await finish_removal(api, ServiceId("shop/web-v1"))
+    shown = (await api("GET", "releases/shop-2")).json
+    assert (shown["phase"], shown["legal"]) == ("confirming", [])
+    assert "the processes of web-v1 to stop" in shown["waiting_for"]
+    assert (await api("POST", "releases/shop-2/rollback")).code == "illegal_transition"
 
 
 @on_an_api

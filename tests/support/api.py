@@ -163,18 +163,26 @@ class StrawLauncher:
     """By instance."""
     wrote: list[tuple[str, str, str, str]] = field(default_factory=list)
     """Application, service, instance, line."""
+    is_stuck: bool = False
+    """Does nothing happen any more?"""
+    _places: dict[ServiceId, int] = field(default_factory=dict)
 
     def launch(self) -> None:
         assert self.controller is not None
+        if self.is_stuck:
+            return
         services = [s for s in self.controller.state.services.values() if s.launch is not None]
+        for s in services:
+            self._places.setdefault(s.id, len(self._places))
         self.controller.report_launched(
             LaunchReport(
                 {
                     s.id: tuple(
                         Instance(InstanceId(f"{s.name}@127.0.0.1:{port}"), s.id, "127.0.0.1", port)
-                        for port in range(20000 + place * 100, 20000 + place * 100 + s.scale)
+                        for port in range(first, first + s.scale)
                     )
-                    for place, s in enumerate(services)
+                    for s in services
+                    for first in (20000 + 100 * self._places[s.id],)
                 },
                 running=frozenset(s.id for s in services),
             )
