@@ -110,9 +110,9 @@ def roster(workers: Sequence[Json], generation: int) -> Json:
 def processes(rows: Sequence[Json], ended: Sequence[Json]) -> Json:
     """All backends, and those that have ended since the last such message.
 
-    A row has what its `launch` had (`id`, `service`, `ports`, `note`) and `pid`,
-    `started_unix` and `state` (running, stopping). An end has `id`, `service`, `code`,
-    `started_unix`, `ended_unix`, whether it was `halted`, and `error` when it never began.
+    A row has what its `launch` had (`id`, `service`, `note`), `pid`, `started_unix` and
+    `state` (running, stopping). An end has the same three, `code`, `started_unix`,
+    `ended_unix`, whether it was `halted`, and `error` when it never began.
     """
     return {"t": T.PROCESSES, "rows": list(rows), "ended": list(ended)}
 
@@ -121,7 +121,6 @@ def launch(
     backend: str,
     service: str,
     *,
-    ports: Mapping[int, int],
     note: Json,
     command: Sequence[str],
     env: Mapping[str, str],
@@ -129,12 +128,11 @@ def launch(
     log: str,
     grace_s: float,
 ) -> Json:
-    """Start a process, once for an id; the control process finds `ports` and `note` again."""
+    """Start a process, once for an id; the control process finds `note` again in the table."""
     return {
         "t": T.LAUNCH,
         "id": backend,
         "service": service,
-        "ports": [[container, port] for container, port in ports.items()],
         "note": note,
         "command": list(command),
         "env": dict(env),

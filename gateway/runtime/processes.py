@@ -49,7 +49,6 @@ class Backend:
 
     id: str
     service: str
-    ports: list[list[int]]
     note: Json
     """What the control process wants to find again with it."""
     process: subprocess.Popen[bytes]
@@ -73,7 +72,6 @@ class Backend:
         return {
             "id": self.id,
             "service": self.service,
-            "ports": self.ports,
             "note": self.note,
             "pid": self.pid,
             "started_unix": self.started_unix,
@@ -137,7 +135,7 @@ class Processes:
         """TERM, and KILL after the message's `grace_s`; again: at most the shorter time."""
         backend, grace_s = str(message["id"]), float(message["grace_s"])
         if (waiting := self._waiting.pop(backend, None)) is not None:
-            self._note_end(backend, waiting["service"], None, time.time(), is_halted=True)
+            self._note_end(waiting, None, time.time(), is_halted=True)
         elif (found := self._backends.get(backend)) is not None:
             self._halt(found, time.monotonic() + grace_s)
 
@@ -162,13 +160,7 @@ class Processes:
         backend.process.returncode = code  # Popen would look for it in vain
         backend.has_ended = True
         log.info("%s of %s ended, %s", backend.id, backend.service, describe_exit(code))
-        self._note_end(
-            backend.id,
-            backend.service,
-            code,
-            backend.started_unix,
-            is_halted=backend.is_halted,
-        )
+        self._note_end(backend.row(), code, backend.started_unix, is_halted=backend.is_halted)
         if backend.has_group and not backend.is_halted:
             backend.signal(signal.SIGTERM)
             backend.kill_by_s = time.monotonic() + backend.grace_s
@@ -225,12 +217,11 @@ class Processes:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             why = _words(error)
             log.error("%s of %s cannot be started: %s", backend, service, why)
-            self._note_end(backend, service, None, time.time(), error=f"cannot be started: {why}")
+            self._note_end(message, None, time.time(), error=f"cannot be started: {why}")
             return
         self._backends[backend] = Backend(
             id=backend,
             service=service,
-            ports=message["ports"],
             note=message["note"],
             process=process,
             grace_s=float(message["grace_s"]),
@@ -272,8 +263,7 @@ class Processes:
 
     def _note_end(
         self,
-        backend: str,
-        service: str,
+        backend: Json,
         code: int | None,
         started_unix: float,
         *,
@@ -283,8 +273,9 @@ class Processes:
         self._has_news = True
         self._ended.append(
             {
-                "id": backend,
-                "service": service,
+                "id": backend["id"],
+                "service": backend["service"],
+                "note": backend["note"],
                 "code": code,
                 "started_unix": started_unix,
                 "ended_unix": time.time(),

@@ -41,7 +41,6 @@ class Backends:
         return messages.launch(
             backend,
             f"app/{backend}",
-            ports={80: 20001, 81: 20002},
             note={"n": 1},
             command=command,
             env={"PATH": os.environ["PATH"], "FOLDER": str(self.g.folder)},
@@ -130,7 +129,6 @@ def test_a_control_process_is_told_the_table_first_and_after_every_change(own: B
     assert row == {
         "id": "one",
         "service": "app/one",
-        "ports": [[80, 20001], [81, 20002]],
         "note": {"n": 1},
         "pid": pid,
         "state": "running",
@@ -143,6 +141,7 @@ def test_a_control_process_is_told_the_table_first_and_after_every_change(own: B
     own.order(messages.halt("one", 5.0))
     end = own.wait_end("one")
     assert (end["service"], end["halted"], end["error"]) == ("app/one", True, None)
+    assert end["note"] == {"n": 1}
     assert end["code"] == -signal.SIGTERM
     assert not is_alive(pid)
     assert own.tables()[-1]["rows"] == []

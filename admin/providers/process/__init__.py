@@ -10,5 +10,6 @@ from __future__ import annotations
 from .failures import Failure
 from .logs import BadCursor, LogPage, read_logs
 from .problems import problems
+from .provider import ProcessProvider
 
-__all__ = ["BadCursor", "Failure", "LogPage", "problems", "read_logs"]
+__all__ = ["BadCursor", "Failure", "LogPage", "ProcessProvider", "problems", "read_logs"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import os
 import re
 import shutil
@@ -29,6 +30,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import orjson
+
+log = logging.getLogger(__name__)
 
 FOLDER = "logs"
 FILES_KEPT = 10
@@ -77,22 +80,24 @@ def new_file(folder: Path, application: str, service: str, port: int, now: float
     return folder / _as_path(application) / _as_path(service) / name
 
 
-def prune(folder: Path, application: str, service: str, live: Collection[Path]) -> None:
-    """Make room for one more file of a service: the oldest go, those of `live` never.
-
-    Folders of services that are long gone go too.
-    """
-    of_application = folder / _as_path(application)
-    of_service = of_application / _as_path(service)
-    old = [file for file in _files_of(of_service) if file not in live]
+def prune_files(folder: Path, application: str, service: str, live: Collection[Path]) -> None:
+    """Make room for one more file of a service: the oldest go, those of `live` never."""
+    of_service = folder / _as_path(application) / _as_path(service)
+    old = [file for file in _files_of(of_service) if file.absolute() not in live]
     for file in old[: max(0, len(old) - FILES_KEPT + 1)]:
         with suppress(OSError):
             file.unlink()
-    in_use = {of_service, *(file.parent for file in live)}
-    others = [one for one in _folders_of(of_application) if one not in in_use]
-    if len(others) > SERVICES_KEPT:
-        others.sort(key=_changed)
-        for one in others[: len(others) - SERVICES_KEPT]:
+
+
+def keep_small(folder: Path, live: Collection[Path], longest: int) -> None:
+    """Trim the files that are being written, and forget services that are long gone."""
+    for file in live:
+        if trim(file, longest):
+            log.info("the older half of %s is gone: it had more than %d bytes", file, longest)
+    in_use = {file.parent for file in live}
+    for application in {one.parent for one in in_use}:
+        gone = [one for one in _folders_of(application) if one not in in_use]
+        for one in sorted(gone, key=_changed)[: max(0, len(gone) - SERVICES_KEPT)]:
             shutil.rmtree(one, ignore_errors=True)
 
 
