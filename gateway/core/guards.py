@@ -41,6 +41,8 @@ def check_weights(state: State, route: Route, weights: Weights, *, force: bool) 
         if application is None or application.release is None:
             continue
         release = state.releases[application.release]
+        if release.phase not in (Phase.RELEASING, Phase.PENDING_CONFIRMATION):
+            continue  # it is decided: no strategy says any more what stays may have
         side = sides(release).get(route.id)
         if side is not None and side.new:
             warnings += _check_route(release, route, weights, side, force=force)
@@ -62,6 +64,8 @@ def check_shift(
         if before.is_held and not after.is_held:
             _check_phase(release, rid, force=command.force)
         warnings += _check_route(release, before, after.weights, side, force=command.force)
+        if command.percent and not part(after.weights, (*side.old, *side.new)):
+            warnings.append(f"{release.id} has no part of {rid}: set weights there by hand")
         if part(after.weights, side.new) <= part(before.weights, side.new) or command.force:
             continue
         dead = [sid for sid in side.new if not has_healthy(state, observed, sid)]
@@ -71,8 +75,6 @@ def check_shift(
                 f"{', '.join(dead)} would get traffic on {quote(rid)} and has no healthy "
                 "instance; see what its instances say, or use force",
             )
-        if not part(after.weights, (*side.old, *side.new)):
-            warnings.append(f"{release.id} has no part of {rid}: set weights there by hand")
     return tuple(warnings)
 
 
@@ -109,7 +111,8 @@ def _check_all_or_nothing(
     is_exact = all(w in (0, FULL, usual.get(sid)) for sid, w in now.items())
     is_one_sided = _share(weights, side) in (0, 1)
     has_others = any(weights[sid] for sid in weights if sid not in members)
-    if not is_exact and not (is_one_sided and has_others):
+    is_shared = has_others or len(side.old) > 1 or len(side.new) > 1
+    if not is_exact and not (is_one_sided and is_shared):
         raise Refused(
             Code.STRATEGY_FORBIDS_WEIGHT,
             f"{release.id} is a blue-green release: a version's weight on {quote(route.id)} is "
@@ -158,8 +161,11 @@ def unready(state: State, observed: Observed, release: Release) -> tuple[str, ..
     )
 
 
-def check_traffic(state: State, release: Release) -> None:
-    """All of the release's traffic is on its new services already."""
+def check_traffic(state: State, release: Release, *, is_moved: bool = False) -> None:
+    """All of the release's traffic is on its new services already.
+
+    `is_moved`: so it is after all of it was moved, as a smooth confirmation does.
+    """
     idle: dict[RouteId, list[str]] = {}
     busy: dict[RouteId, list[str]] = {}
     for rid, side in sides(release).items():
@@ -170,10 +176,15 @@ def check_traffic(state: State, release: Release) -> None:
             _note(idle, rid, [sid for sid in stay if not route.weights.get(sid)])
         _note(busy, rid, [sid for sid in side.old if route.weights.get(sid)])
     if idle:
+        way_out = (
+            "moving all traffic of the release would give it none; set its weight first"
+            if is_moved
+            else "shift traffic to the new services and look at them first, confirm with `smooth` "
+            "to have it moved"
+        )
         raise Refused(
             Code.NO_TRAFFIC_ON_NEW,
-            f"{_words(idle)} has weight 0: shift traffic to the new services and look at them "
-            "first, confirm with `smooth` to have it moved, or use force",
+            f"{_words(idle)} has weight 0: {way_out}, or use force",
             extra={"routes": idle},
         )
     if busy:

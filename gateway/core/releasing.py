@@ -139,6 +139,7 @@ def _confirm(state: State, command: ConfirmRelease, observed: Observed) -> Decid
     if command.mode is ConfirmMode.SMOOTH:
         if release.smooth is not None:
             return Decided(state)
+        guards.check_traffic(with_routes(state, moved_routes), release, is_moved=True)
         smooth = SmoothConfirm(
             command.now,
             command.by,

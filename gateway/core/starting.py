@@ -5,7 +5,6 @@ Part of `decide` and as pure. `planning.py` says what the template means.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from .commands import StartRelease
@@ -72,8 +71,8 @@ def start_release(state: State, command: StartRelease) -> Decided:
     after = replace(
         after,
         applications={**state.applications, name: replace(application, release=release.id)},
-        releases=_kept(after.releases, command.keep),
     )
+    after = replace(after, releases=_kept(after, command.keep))
     return Decided(after, release.warnings)
 
 
@@ -94,11 +93,17 @@ def _number(state: State, application: str) -> int:
     return max(numbers, default=0) + 1
 
 
-def _kept(releases: Mapping[str, Release], keep: int) -> dict[str, Release]:
-    """The history without its oldest entries; what is in flight always stays."""
-    over = [r.id for r in releases.values() if r.phase.is_over]
+def _kept(state: State, keep: int) -> dict[str, Release]:
+    """The history without its oldest entries.
+
+    What is in flight stays, and of every application the newest: the next one is
+    counted on from it.
+    """
+    newest = {r.application: r.id for r in state.releases.values()}
+    over = [r.id for r in state.releases.values() if r.phase.is_over]
     gone = set(over[: max(0, len(over) - keep)])
-    return {rid: r for rid, r in releases.items() if rid not in gone}
+    gone -= {newest[name] for name in state.applications if name in newest}
+    return {rid: r for rid, r in state.releases.items() if rid not in gone}
 
 
 def _weights_before(state: State, release: Release) -> dict[RouteId, dict[ServiceId, int]]:

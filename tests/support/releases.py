@@ -135,7 +135,6 @@ class Stage:
         self.health: dict[ServiceId, Health] = {}
         self.lingering: set[ServiceId] = set()
         """Services with processes that do not want to stop."""
-        self.drained: set[InstanceId] = set()
         self.retiring: set[InstanceId] = set()
 
     @property
@@ -268,7 +267,6 @@ class Stage:
         assert name is not None
         return self.state.releases[name]
 
-    @property
     def phase(self) -> Phase:
         """Of the newest release of the usual application."""
         return [r for r in self.state.releases.values() if r.application == APP][-1].phase
