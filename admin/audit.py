@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,14 +22,17 @@ from gateway.core.commands import (
     RemoveToken,
     ResumeInstance,
     RollbackRelease,
+    ScaleService,
     SetRoutePolicy,
     SetWeights,
     ShiftRelease,
     StartRelease,
 )
+from gateway.core.differences import changed
 from gateway.core.errors import Refused
 from gateway.core.model import Role, route_id
-from gateway.core.names import matching, weights_by_name
+from gateway.core.names import find_service, matching, weights_by_name
+from gateway.core.release import ConfirmMode
 from gateway.core.state import State
 
 DETAIL_MAX = 2000
@@ -164,7 +168,24 @@ def _difference(command: Command, before: State, after: State) -> str:
         return f"{_weights(before, command)} -> {_weights(after, command)}"
     if isinstance(command, AddToken):
         return f"role {command.token.role.value}"
-    return ""
+    if isinstance(command, ScaleService):
+        scales = [find_service(state, command.service).scale for state in (before, after)]
+        return " -> ".join(map(str, scales))
+    return "; ".join(_phases(command, before, after))
+
+
+def _phases(command: Command, before: State, after: State) -> Iterator[str]:
+    """What became of releases."""
+    if isinstance(command, ShiftRelease):
+        yield f"{command.percent:g} % on the new services"
+    if isinstance(command, ConfirmRelease) and command.mode is not ConfirmMode.PLAIN:
+        yield command.mode.value
+    for id in changed(before.releases, after.releases):
+        was, now = before.releases.get(id), after.releases[id]
+        if was is None:
+            yield f"{id}, {now.strategy.value}: {now.phase.value}"
+        elif was.phase is not now.phase:
+            yield f"{id}: {was.phase.value} -> {now.phase.value}"
 
 
 def _weights(state: State, command: SetWeights) -> str:

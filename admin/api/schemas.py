@@ -286,8 +286,8 @@ class RemoveQuery(ForceQuery):
 def _strategy(text: str) -> str:
     known = [strategy.value for strategy in Strategy]
     if text not in known:
-        hint = did_you_mean(text, known) or f"; there are {', '.join(known)}"
-        raise ValueError(f"{quote(text)} is no strategy{hint}")
+        hint = did_you_mean(text, known)
+        raise ValueError(f"{quote(text)} is no strategy; there are {', '.join(known)}{hint}")
     return text
 
 

@@ -466,6 +466,25 @@ async def test_refused_verbs_stand_in_the_audit(api: Api) -> None:
 
 
 @on_an_api
+async def test_the_audit_says_what_became_of_a_release(api: Api) -> None:
+    await first_and_second(api)
+    await api("PATCH", "services/web-v1", {"scale": 3})
+    await api("POST", "releases/shop-2/shift?reason=try", {"new": 100})
+    await api("POST", "releases/shop-2/confirm?force=true")
+    await api.reached("shop-2", "confirmed")
+    entries = (await api("GET", "audit?limit=1000")).json["entries"]
+    told = {(e["action"], e["target"]): (e["detail"], e["reason"]) for e in entries[::-1]}
+    assert told["start_release", "shop"] == ("shop-2, blue-green: releasing", None)
+    assert told["scale_service", "shop/web-v1"] == ("2 -> 3", None)
+    assert told["shift_release", "shop-2"] == ("100 % on the new services", "try")
+    assert told["confirm_release", "shop-2"] == (
+        "force; shop-2: pending_confirmation -> confirming",
+        None,
+    )
+    assert told["advance_release", "shop-2"][0] == "shop-2: confirming -> confirmed"
+
+
+@on_an_api
 async def test_a_late_worker_is_named_and_the_release_stands(api: Api) -> None:
     api.workers[1].hangs = True
     answer = await api.deploy("shop", V1)
