@@ -18,6 +18,12 @@ from .schemas import ForceQuery, NoQuery, WeightsBody
 from .writes import execute, fields, written
 
 PATH = f"{BASE}/routes/{{route}}/weights"
+WRITE_CODES = (
+    Code.NOT_FOUND,
+    Code.ROUTE_WITHOUT_TRAFFIC,
+    Code.STRATEGY_FORBIDS_WEIGHT,
+    Code.ILLEGAL_TRANSITION,
+)
 
 
 async def get_weights(call: Call[NoQuery, None]) -> Reply:
@@ -87,7 +93,7 @@ OPERATIONS = (
         query=ForceQuery,
         body=WeightsBody,
         place=("weights",),
-        codes=(Code.NOT_FOUND, Code.ROUTE_WITHOUT_TRAFFIC),
+        codes=WRITE_CODES,
         statuses=(200, 202),
         command=SetWeights,
     ),
@@ -102,7 +108,7 @@ OPERATIONS = (
         query=ForceQuery,
         body=WeightsBody,
         place=("weights",),
-        codes=(Code.NOT_FOUND, Code.ROUTE_WITHOUT_TRAFFIC),
+        codes=WRITE_CODES,
         statuses=(200, 202),
         command=SetWeights,
     ),
