@@ -6,7 +6,7 @@ import http.client
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,11 @@ API = "/api/v1"
 
 
 class Refused(Exception):  # noqa: N818 - says what happened
-    """The API did not do what was asked."""
+    """The API did not do what was asked; `code` is the problem's, "" where it has none."""
+
+    def __init__(self, what: str, code: str = "") -> None:
+        super().__init__(what)
+        self.code = code
 
 
 class Api:
@@ -30,18 +34,27 @@ class Api:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        accept: Collection[int] = (200, 201),
+    ) -> dict[str, Any]:
         """The answer's JSON. Raises `Refused`, `OSError`, `http.client.HTTPException`."""
         data = None if body is None else orjson.dumps(body)
+        sent = {"Content-Type": "application/json"} | dict(headers or {})
         try:
-            self._connection.request(method, path, data, {"Content-Type": "application/json"})
+            self._connection.request(method, path, data, sent)
             answer = self._connection.getresponse()
             text = answer.read()
         except BaseException:
             self._connection.close()  # the next call opens a new one
             raise
-        if answer.status != 200:
-            raise Refused(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
+        if answer.status not in accept:
+            what = f"{method} {path}: {answer.status} {text.decode(errors='replace')}"
+            raise Refused(what, _code(text))
         value: dict[str, Any] = orjson.loads(text)
         return value
 
@@ -71,6 +84,14 @@ class Api:
         """Slot to pid of the workers that take requests."""
         workers = self.call("GET", f"{API}/workers")["workers"]
         return {w["slot"]: w["pid"] for w in workers if w["state"] == "serving"}
+
+
+def _code(text: bytes) -> str:
+    """The code of a problem."""
+    try:
+        return str(orjson.loads(text)["code"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 class Gateway:
