@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields
 
 from .errors import Code, FieldError, Refused
 from .model import (
+    Check,
+    CheckKind,
     Claim,
     Launch,
     Route,
@@ -149,7 +151,7 @@ def _redefined(old: Service, new: Service) -> Iterable[tuple[str, str]]:
     """What of a service's definition differs: where, and how. Values of variables stay secret."""
     if old.endpoints != new.endpoints:
         yield "x-gateway.endpoints", "differs from the running service of this name"
-    if old.check != new.check:
+    if _check(old) != _check(new):
         yield "probe", "differs from the running service of this name"
     if old.launch == new.launch:
         return
@@ -167,6 +169,12 @@ def _redefined(old: Service, new: Service) -> Iterable[tuple[str, str]]:
             yield field.name, f"differs in {', '.join(map(quote, names))}"
         else:
             yield field.name, "differs from the running service of this name"
+
+
+def _check(service: Service) -> Check | None:
+    """The probe of a definition. Without one it follows from the routes, which are none of it."""
+    check = service.check
+    return None if check == Check(CheckKind.RUNNING) else check
 
 
 def _markers(service: Service) -> object:

@@ -343,7 +343,12 @@ def _with_changes(state: State, release: Release) -> State:
             continue
         scale = new.scale if new.scale != old.scale else now.scale
         changed = replace(
-            now, scale=scale, coexist=new.coexist, depends=new.depends, claims=new.claims
+            now,
+            scale=scale,
+            coexist=new.coexist,
+            depends=new.depends,
+            claims=new.claims,
+            check=new.check,
         )
         if changed == now:
             continue
