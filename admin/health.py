@@ -9,7 +9,7 @@ Invariants:
 * a new instance is asked at once, and is unknown (no traffic) until it passes;
 * the first failure of an unknown instance is a verdict, later changes take `rise`
   passes or `fall` failures in a row;
-* only changes of the verdict are reported;
+* only changes of the verdict are reported; why the last check failed is kept for people;
 * at most `at_once` checks are under way; a check that takes long delays no other
   instance's but by that bound.
 """
@@ -21,16 +21,27 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway.core.model import CheckKind, Endpoint, Health, Instance, InstanceId, Service, ServiceId
+from gateway.core.model import (
+    Check,
+    CheckKind,
+    Endpoint,
+    Health,
+    Instance,
+    InstanceId,
+    Service,
+    ServiceId,
+)
 from gateway.runtime.settings import CheckSettings
 
 from .clock import Clock
-from .probes import Probe, Question, probe
+from .probes import Probe, Question, Surroundings, probe
 from .resolver import Lookup, Resolver, look_up
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 128
+RUNS_S = 1.0
+"""How long an instance of which nothing is asked must have run to count as healthy."""
 JITTER = 0.1
 """Intervals differ by this part, so that checks spread out."""
 
@@ -50,6 +61,7 @@ class Target:
     rise: int
     fall: int
     initial_delay_s: float
+    command: tuple[str, ...] = ()
 
 
 def targets_of(
@@ -74,10 +86,16 @@ def targets_of(
             timeout_s=(check.timeout_s if check else None) or defaults.timeout,
             rise=(check.rise if check else None) or defaults.rise,
             fall=(check.fall if check else None) or defaults.fall,
-            initial_delay_s=check.initial_delay_s if check else 0.0,
+            initial_delay_s=_initial_delay_s(check) if check else 0.0,
+            command=check.command if check else (),
         )
 
     return tuple(map(target, instances))
+
+
+def _initial_delay_s(check: Check) -> float:
+    least = RUNS_S if check.kind is CheckKind.RUNNING else 0.0
+    return max(check.initial_delay_s, least)
 
 
 @dataclass(slots=True)
@@ -102,11 +120,17 @@ class Streak:
         return True
 
 
+def nowhere(instance: InstanceId) -> Surroundings | str:
+    """Commands cannot be run here."""
+    return "there is nothing here that could run a command"
+
+
 class HealthChecker:
     """Runs the checks of all watched services.
 
     `report(instance, verdict, address)` is called when the verdict changes, or when
-    the address that a passing check reached does.
+    the address that a passing check reached does. `surroundings` says what a command
+    that checks an instance is run in, or why it is not.
     """
 
     def __init__(
@@ -118,6 +142,7 @@ class HealthChecker:
         probe: Probe = probe,
         lookup: Lookup = look_up,
         at_once: int = AT_ONCE,
+        surroundings: Callable[[InstanceId], Surroundings | str] = nowhere,
     ) -> None:
         self._report = report
         self._clock = clock
@@ -125,7 +150,13 @@ class HealthChecker:
         self._probe = probe
         self._resolver = Resolver(clock, lookup)
         self._turns = asyncio.Semaphore(at_once)
+        self._surroundings = surroundings
         self._watched: dict[ServiceId, dict[Target, asyncio.Task[None]]] = {}
+        self._why_not: dict[InstanceId, str] = {}
+
+    def why_not(self, instance: InstanceId) -> str | None:
+        """Why the last check of an instance failed; None: it passed, or there was none."""
+        return self._why_not.get(instance)
 
     def watch(
         self,
@@ -144,6 +175,7 @@ class HealthChecker:
         wanted = set(targets)
         for target in [t for t in running if t not in wanted]:
             running.pop(target).cancel()
+            self._why_not.pop(target.instance, None)
             self._resolver.forget(target.host)
         for target in targets:
             if target not in running:
@@ -177,6 +209,10 @@ class HealthChecker:
             except Exception as error:  # whatever it is, the instance has not passed
                 log.exception("the check of %s broke", target.instance)
                 reached, why_not = None, f"the check broke: {error}"
+            if why_not is None:
+                self._why_not.pop(target.instance, None)
+            else:
+                self._why_not[target.instance] = why_not
             has_changed = streak.note(why_not is None, target.rise, target.fall)
             has_moved = reached is not None and reached != address
             address = reached or address
@@ -194,6 +230,8 @@ class HealthChecker:
 
     async def _check(self, target: Target, last: str | None) -> tuple[str | None, str | None]:
         """The address that passed, or why none did."""
+        if target.kind in (CheckKind.COMMAND, CheckKind.RUNNING):
+            return await self._check_beside(target)
         found = await self._resolver.addresses(target.host)
         # The address that worked last goes first, so that two good ones do not alternate.
         candidates = sorted(found, key=lambda a: a != last) if last in found else list(found)
@@ -216,3 +254,25 @@ class HealthChecker:
             if why_not is None:
                 return address, None
         return None, why_not
+
+    async def _check_beside(self, target: Target) -> tuple[str | None, str | None]:
+        """The same, where it is not the instance's address that is asked."""
+        around = Surroundings()
+        if target.kind is CheckKind.COMMAND:
+            found = self._surroundings(target.instance)
+            if isinstance(found, str):
+                return None, found
+            around = found
+        question = Question(
+            target.kind,
+            target.host,
+            target.port,
+            target.path,
+            target.authority,
+            target.timeout_s,
+            target.command,
+            around,
+        )
+        async with self._turns:
+            why_not = await self._probe(question)
+        return (target.host, None) if why_not is None else (None, why_not)

@@ -2,7 +2,8 @@
 
 1. the store is opened; one that is refused ends the gateway with a message and
    exit code 2, nothing else does;
-2. the last published snapshot is recalled, so that a restart changes no traffic;
+2. the last published snapshot is recalled, and the supervisor tells which processes
+   of services run, so that a restart changes no traffic;
 3. a new snapshot is published at once, above every generation ever seen; if there
    was one that cannot be recalled, the instances are checked before, for 3 s at most;
 4. only then, and when the supervisor has told which workers there are, the API
@@ -21,12 +22,13 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
+from pathlib import Path
 
 import uvloop
 
-from gateway.core.model import ServiceId
+from gateway.core.model import InstanceId, ServiceId
 from gateway.metrics.merge import Merger
 from gateway.runtime import boot, logs, messages, snapshot_file
 from gateway.runtime.link import BrokenLink
@@ -37,6 +39,7 @@ from gateway.runtime.settings import Settings
 from .clock import SystemClock
 from .controller import Controller
 from .health import HealthChecker
+from .providers.process import ProcessProvider
 from .publisher import Publisher
 from .releases import ReleaseDriver
 from .removal import Remover
@@ -48,6 +51,8 @@ log = logging.getLogger("gateway.control")
 BEAT_S = 0.25
 SAMPLE_S = 1.0
 ROSTER_WAIT_S = 2.0
+TABLE_WAIT_S = 10.0
+"""For the processes that run: it is the first thing that the supervisor says."""
 FAREWELL_S = 2.0
 """How long requests under way may take when the gateway stops."""
 EXIT_FAILED = 1
@@ -94,13 +99,20 @@ class Control:
             lambda *report: controller.report_ejection(*report),
         )
         checker = HealthChecker(
-            lambda *report: controller.report_health(*report), self._clock, random.random
+            lambda *report: controller.report_health(*report),
+            self._clock,
+            random.random,
+            surroundings=lambda instance: provider.surroundings(instance),
         )
         controller = Controller(store, publisher, settings, self._clock, checker)
-        self._spawn("supervisor", self._listen(supervisor, controller, publisher))
+        folder = Path(settings.state_dir)
+        provider = ProcessProvider(controller, supervisor.send, self._clock, folder)
+        self._spawn("supervisor", self._listen(supervisor, controller, publisher, provider))
         self._spawn("beat", self._beat(supervisor))
 
         last = snapshot_file.read(settings.snapshot_file)
+        await self._wait_table(provider)
+        provider.report()
         try:
             await controller.start(given.floor, last[1] if last is not None else None)
         except (StoreRefused, StoreUnavailable) as refused:
@@ -118,7 +130,7 @@ class Control:
         with suppress(TimeoutError):
             async with asyncio.timeout(ROSTER_WAIT_S):
                 await self._has_roster.wait()
-        end_api = await self._open_api(controller)
+        end_api = await self._open_api(controller, provider, checker)
         supervisor.send(messages.ready())
 
         code = await self._wait_for_end()
@@ -127,7 +139,9 @@ class Control:
         await self._close(store, publisher, checker)
         return code
 
-    async def _open_api(self, controller: Controller) -> Callable[[], Awaitable[None]]:
+    async def _open_api(
+        self, controller: Controller, provider: ProcessProvider, checker: HealthChecker
+    ) -> Callable[[], Awaitable[None]]:
         """Serve the admin API on the inherited sockets; gives what ends it."""
         from aiohttp import web
 
@@ -144,16 +158,21 @@ class Control:
             work = figures.work().services.get(service, NOTHING_OPEN)
             return work.in_flight + work.websockets
 
+        def busy() -> Collection[InstanceId]:
+            work = figures.work().instances
+            return {InstanceId(i) for (_, i), open_now in work.items() if not open_now.is_nothing}
+
         async def sample() -> None:
             while True:
                 await clock.sleep(SAMPLE_S)
                 figures.sample()
 
         self._spawn("figures", sample())
-        context = Context(controller, figures)
+        context = Context(controller, figures, launched=_Launched(provider, checker))
         self._spawn("removal", Remover(controller, open_work, clock).run())
         driver = ReleaseDriver(controller, figures.errors, context.launched.failures, clock)
         self._spawn("releases", driver.run())
+        self._spawn("processes", provider.run(busy))
         runner = create_runner(context, FAREWELL_S)
         await runner.setup()
         fds = self._given.admin_fds
@@ -163,7 +182,11 @@ class Control:
         return runner.cleanup
 
     async def _listen(
-        self, supervisor: AsyncLink, controller: Controller, publisher: Publisher
+        self,
+        supervisor: AsyncLink,
+        controller: Controller,
+        publisher: Publisher,
+        provider: ProcessProvider,
     ) -> None:
         """Do what the supervisor says; it knows which workers there are."""
         while True:
@@ -176,8 +199,11 @@ class Control:
                 case Type.ROSTER:
                     publisher.take_roster(message)
                     self._has_roster.set()
+                case Type.PROCESSES:
+                    provider.take(message)
                 case Type.SETTINGS:
                     controller.configure(messages.settings_of(message))
+                    provider.settings_have_changed()
                 case Type.STOP:
                     self._is_told_to_stop.set()
 
@@ -189,6 +215,17 @@ class Control:
 
     def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
         self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _wait_table(self, provider: ProcessProvider) -> None:
+        """Until it is known what runs, or nobody is left to tell it."""
+        table = asyncio.create_task(provider.wait_table())
+        listening = self._tasks[0]
+        await asyncio.wait(
+            [table, listening], timeout=TABLE_WAIT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not table.done():
+            log.error("the supervisor does not say which processes run")
+            table.cancel()
 
     async def _wait_for_end(self) -> int:
         """Until told to stop, or a part that must not end has ended."""
@@ -224,6 +261,15 @@ class Control:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Launched:
+    """What the API tells about instances beyond their state (`api.context.Launched`)."""
+
+    def __init__(self, provider: ProcessProvider, checker: HealthChecker) -> None:
+        self.failures = provider.failures
+        self.read_logs = provider.read_logs
+        self.why_not = checker.why_not
 
 
 if __name__ == "__main__":

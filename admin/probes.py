@@ -3,16 +3,19 @@
 Knows nothing of verdicts and schedules. The answer comes from a process that is
 perhaps broken or hostile: time, bytes and lines read are all bounded, and the
 connection is fresh every time, as a kept one would hide that no new one works.
+A command that is asked is killed with all of its group, however it goes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from gateway.core.model import CheckKind
@@ -27,10 +30,23 @@ FAREWELL_BYTES = 16 << 10
 FAREWELL_S = 0.1
 """How much, and how long, is read after the verdict so that the instance can end its answer."""
 
+OUTPUT_MAX = 2048
+"""Bytes of a command's output that are kept, the last ones."""
+WORDS_MAX = 200
+"""Characters of its last line that are told."""
+
 _SAFE = "/?#[]@!$&'()*+,;=:%-._~"
 """What stands in paths and hosts as it is."""
 
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d)(?: [^\r\n]*)?\r?\n\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a command that checks an instance runs in; `folder` None: our own."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,8 @@ class Question:
     path: str
     authority: str
     timeout_s: float
+    command: tuple[str, ...] = ()
+    surroundings: Surroundings = Surroundings()
 
 
 Probe = Callable[[Question], Awaitable[str | None]]
@@ -53,6 +71,11 @@ async def probe(question: Question) -> str | None:
     """Ask once. Never raises but for being cancelled."""
     try:
         async with asyncio.timeout(question.timeout_s):
+            match question.kind:
+                case CheckKind.RUNNING:
+                    return None
+                case CheckKind.COMMAND:
+                    return await _run(question.command, question.surroundings)
             return await _ask(question)
     except TimeoutError:
         return f"no answer within {question.timeout_s:g} s"
@@ -115,3 +138,63 @@ async def _read_farewell(reader: asyncio.StreamReader) -> None:
     taken = 0
     while taken < FAREWELL_BYTES and (data := await reader.read(FAREWELL_BYTES)):
         taken += len(data)
+
+
+async def _run(command: tuple[str, ...], surroundings: Surroundings) -> str | None:
+    """None: it ended with 0."""
+    program, *arguments = command
+    with _output() as (theirs, last_words):
+        try:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                env=dict(surroundings.environment),
+                cwd=surroundings.folder,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            return f"the command cannot be run: {why}"
+        try:
+            code = await process.wait()
+        finally:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            # Reaped also when the time is over, or it would stay as a zombie.
+            await process.wait()
+        said = last_words()
+    return None if code == 0 else f"the command ended with {code}{said}"
+
+
+@contextmanager
+def _output() -> Iterator[tuple[int, Callable[[], str]]]:
+    """A pipe that is read all the while: the end for a program, and what gives its last line."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(theirs, True)
+    kept = b""
+
+    def read() -> None:
+        nonlocal kept
+        with suppress(BlockingIOError):
+            data = os.read(ours, 65536)
+            kept = (kept + data)[-OUTPUT_MAX:]
+            if not data:
+                loop.remove_reader(ours)
+
+    def last_words() -> str:
+        read()
+        lines = kept.decode("utf-8", "replace").strip().splitlines()
+        shown = "".join(c if c.isprintable() else " " for c in lines[-1]) if lines else ""
+        return f": {shown[:WORDS_MAX]}" if shown else ""
+
+    loop.add_reader(ours, read)
+    try:
+        yield theirs, last_words
+    finally:
+        loop.remove_reader(ours)
+        os.close(ours)
+        os.close(theirs)

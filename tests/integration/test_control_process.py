@@ -73,6 +73,7 @@ class Gateway:
         theirs.close()
         os.close(settings_fd)
         self.supervisor = await AsyncLink.attach(ours)
+        self.supervisor.send(messages.processes([], []))
         self._tasks.append(asyncio.create_task(self._listen_to(self.supervisor)))
 
     async def start_and_serve(self, floor: int = 0) -> None:

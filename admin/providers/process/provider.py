@@ -24,6 +24,7 @@ from pathlib import Path
 
 from admin.clock import Clock
 from admin.observing import LaunchReport
+from admin.probes import Surroundings
 from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
 from gateway.runtime import marks, messages
 from gateway.runtime.link import Message
@@ -35,7 +36,6 @@ from .ports import NoFreePort, PortPool
 from .programs import (
     NO_CONTAINER_PORT,
     NoProgram,
-    Program,
     container_ports,
     definition_of,
     program_of,
@@ -141,7 +141,7 @@ class ProcessProvider:
         """See `logs.read_logs`."""
         return logs.read_logs(self._logs, application, service, lines, after)
 
-    def surroundings(self, instance: InstanceId) -> Program | str:
+    def surroundings(self, instance: InstanceId) -> Surroundings | str:
         """Environment and folder of an instance, for a command that checks it, or why not."""
         row = self._rows.get(instance)
         service = self._world.state.services.get(row.process.service) if row else None
@@ -157,7 +157,7 @@ class ProcessProvider:
         except NoProgram as missing:
             return str(missing)
         mark = marks.mark(marks.home_of(self._folder), marks.check_id(os.getpid()))
-        return replace(program, environment={**program.environment, **mark})
+        return Surroundings({**program.environment, **mark}, program.folder)
 
     # --- running ----------------------------------------------------------------------------
 
