@@ -73,6 +73,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *metrics.OPERATIONS,
 )
 
+LINE_MAX = 64 << 10
+"""Bytes of a request line: places in the output of many instances are long (`after` of logs)."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -104,6 +107,7 @@ def create_runner(context: Context, farewell_s: float) -> web.AppRunner:
         # A body is judged by its bytes on the wire: nobody may send us a bomb.
         auto_decompress=False,
         handle_signals=False,
+        max_line_size=LINE_MAX,
         shutdown_timeout=farewell_s,
     )
 

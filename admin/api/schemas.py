@@ -342,7 +342,7 @@ class LogsQuery(Query):
         None, description="of this service only"
     )
     lines: Annotated[int, Field(ge=1, le=LOG_LINES_MAX)] = 100
-    after: Annotated[str, Field(max_length=8192)] | None = Field(
+    after: Annotated[str, Field(max_length=60_000)] | None = Field(
         None, description="the `after` of the answer before: what was written since"
     )
 

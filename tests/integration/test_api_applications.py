@@ -212,6 +212,9 @@ async def test_what_instances_wrote_is_read_and_followed(api: Api) -> None:
     assert [e["line"] for e in more["lines"]] == ["three"]
     rest = (await api("GET", f"applications/shop/logs?after={more['after']}")).json
     assert rest == {"lines": [], "after": more["after"]}
+    # with many instances a cursor is long: it is one place for each
+    long = await api("GET", f"applications/shop/logs?after={'0' * 50_000}1")
+    assert (long.status, len(long.json["lines"])) == (200, 2)
 
 
 @on_an_api

@@ -209,7 +209,7 @@ async def test_a_long_body_without_a_length_is_cut_off(api: Api) -> None:
 def test_what_is_no_http_fills_no_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     @on_an_api
     async def knock(api: Api) -> None:
-        for raw in (b"\0\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n"):
+        for raw in (b"\0\r\n\r\n", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n"):
             reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
             writer.write(raw)
             assert b" 400 " in await reader.readline()

@@ -204,7 +204,7 @@ class StrawLauncher:
             for a, s, instance, line in self.wrote
             if a == application and service in (None, s)
         ]
-        place = max(0, len(found) - lines) if after is None else int(after)
+        place = max(0, len(found) - lines) if after is None else int(after.lstrip("0") or "0")
         part = found[place : place + lines]
         return Lines(tuple(part), str(place + len(part)))
 
