@@ -233,25 +233,10 @@ def test_the_application_of_the_readme_is_one() -> None:
     assert [claim.route for claim in service.claims] == ["shop.localhost"]
 
 
-def test_the_next_start_brings_the_applications_back_to_the_beginning(tmp_path: Path) -> None:
+def test_the_first_minute_of_the_readme_and_a_start_that_begins_anew(tmp_path: Path) -> None:
     public, _, admin = configure(tmp_path)
     first = Demo(tmp_path)
     try:
-        for number in (3, 5, 6):
-            first.stop(number)
-        first.stop(8, lines=1)  # a release in flight
-        first.interrupt()
-        again = Demo(tmp_path)
-    finally:
-        end(first.process)
-    try:
-        nginx, hello, applications, status = again.stop(1)
-        assert nginx.startswith("Welcome to nginx! version 1.0 ")
-        assert hello == "Hello world!\n"
-        assert re.search(r"nginx +1/1", applications)
-        assert not {"serviceA-v2", "serviceB-v2"} & set(status.split())
-
-        # what the README shows for a beginning, on the ports of this demo
         first_minute = next(text for text in fences(README, "sh") if "nginx-v2.yaml" in text)
         text = (
             first_minute.replace(".venv/bin/gateway", f"{sys.executable} -m gateway")
@@ -268,8 +253,18 @@ def test_the_next_start_brings_the_applications_back_to_the_beginning(tmp_path: 
         )
         assert done.returncode == 0, done
         assert "Welcome to nginx! version 1.0" in done.stdout
-        nginx, *_ = again.stop(1)
-        assert nginx.startswith("Welcome to nginx! version 2.0 ")
+        assert first.stop(1)[0].startswith("Welcome to nginx! version 2.0 ")
+        first.stop(8, lines=1)  # a release in flight
+        first.interrupt()
+        again = Demo(tmp_path)
+    finally:
+        end(first.process)
+    try:
+        nginx, hello, applications, status = again.stop(1)
+        assert nginx.startswith("Welcome to nginx! version 1.0 ")
+        assert hello == "Hello world!\n"
+        assert re.search(r"nginx +1/1", applications)
+        assert not {"serviceA-v2", "serviceB-v2"} & set(status.split())
         again.interrupt()
     finally:
         end(again.process)
