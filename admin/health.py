@@ -6,7 +6,8 @@ check can never revive a draining instance.
 
 Invariants:
 
-* a new instance is asked at once, and is unknown (no traffic) until it passes;
+* a new instance is asked at once, and is unknown (no traffic) until it passes; until
+  it has passed once it is asked again sooner than in its interval;
 * the first failure of an unknown instance is a verdict, later changes take `rise`
   passes or `fall` failures in a row;
 * only changes of the verdict are reported; why the last check failed is kept for people;
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 128
 RUNS_S = 1.0
 """How long an instance of which nothing is asked must have run to count as healthy."""
+SOON_S = 0.1
+"""The first pause of an instance that has not passed yet; doubles up to its interval."""
 JITTER = 0.1
 """Intervals differ by this part, so that checks spread out."""
 
@@ -203,6 +206,8 @@ class HealthChecker:
             await self._clock.sleep(target.interval_s * self._random())
         elif streak.verdict is Health.UNKNOWN and target.initial_delay_s:
             await self._clock.sleep(target.initial_delay_s)
+        soon_s = SOON_S
+        has_passed = streak.verdict is Health.HEALTHY
         while True:
             try:
                 reached, why_not = await self._check(target, address)
@@ -225,8 +230,10 @@ class HealthChecker:
                         f": {why_not}" if why_not else "",
                     )
                 self._report(target.instance, streak.verdict, address or "")
-            pause = target.interval_s * (1 - JITTER + 2 * JITTER * self._random())
-            await self._clock.sleep(pause)
+            has_passed = has_passed or streak.verdict is Health.HEALTHY
+            interval_s = target.interval_s if has_passed else min(target.interval_s, soon_s)
+            soon_s = min(2 * soon_s, target.interval_s)
+            await self._clock.sleep(interval_s * (1 - JITTER + 2 * JITTER * self._random()))
 
     async def _check(self, target: Target, last: str | None) -> tuple[str | None, str | None]:
         """The address that passed, or why none did."""

@@ -190,5 +190,25 @@ def test_why_the_last_check_failed_is_known_until_one_passes_or_the_instance_is_
     run(go())
 
 
+def test_until_it_has_passed_once_an_instance_is_asked_again_sooner() -> None:
+    async def go() -> None:
+        stage = Stage()
+        stage.answer = "refused"
+        stage.watch(Check(CheckKind.HTTP, interval_s=2.0))
+        await stage.clock.advance(0.95)
+        assert len(stage.asked) == 4  # at 0, 0.1, 0.3, 0.7
+        await stage.clock.advance(10)
+        assert len(stage.asked) == 9  # at 1.5, 3.1, 5.1, 7.1, 9.1
+        stage.answer = None
+        await stage.clock.advance(2)
+        assert stage.verdicts == [Health.UNHEALTHY, Health.HEALTHY]
+        stage.answer = "refused"
+        await stage.clock.advance(3.9)
+        assert len(stage.asked) == 12  # at 11.1 it passed, then 13.1 and 15.1
+        await stage.checker.close()
+
+    run(go())
+
+
 def test_running_is_asked_of_nobody() -> None:
     assert run(probe(Question(CheckKind.RUNNING, "192.0.2.1", 1, "/", "x", 0.1))) is None
