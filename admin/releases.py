@@ -49,6 +49,8 @@ class _Clean:
 
     since: float
     errors: int
+    is_moved: bool
+    """Every worker has followed the move; what is published later moves nothing of it."""
 
 
 class ReleaseDriver:
@@ -142,8 +144,9 @@ class ReleaseDriver:
         assert release.smooth is not None
         now, errors = self._clock.monotonic(), sum(map(self._errors, release.ids(Colour.GREEN)))
         clean = self._clean.get(release.id)
-        if clean is None or errors > clean.errors or not self._controller.is_applied:
-            self._clean[release.id] = clean = _Clean(now, errors)
+        if clean is None or errors > clean.errors or not clean.is_moved:
+            is_moved = (clean is not None and clean.is_moved) or self._controller.is_applied
+            self._clean[release.id] = clean = _Clean(now, errors, is_moved)
         if now - clean.since >= CLEAN_S:
             reason = f"{CLEAN_S:.0f} s without errors on the new services"
             return ConfirmRelease(

@@ -48,7 +48,7 @@ class Ran:
 
 def blocks() -> Iterator[tuple[str, Recipe]]:
     title = ""
-    for match in re.finditer(rf"^### (.+)$|{BLOCK.pattern}", PAGE, re.MULTILINE | re.DOTALL):
+    for match in re.finditer(rf"^### ([^\n]+)$|{BLOCK.pattern}", PAGE, re.MULTILINE | re.DOTALL):
         if match[1]:
             title = match[1]
             continue
