@@ -5,6 +5,7 @@ Pure helpers that starting, releasing and applications share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .errors import Code, Refused
@@ -57,12 +58,17 @@ def noted(release: Release, now: float, by: str, reason: str) -> Release:
     return replace(release, timeline=(*release.timeline, entry)[-TIMELINE_MAX:])
 
 
-def green_services(release: Release) -> list[Service]:
+def green_services(release: Release) -> dict[ServiceId, Service]:
     """The new services of a release, as its template has them."""
-    return [s for s in release.template.services if release.colours[s.name] is Colour.GREEN]
+    return {s.id: s for s in release.template.services if release.colours[s.name] is Colour.GREEN}
 
 
-def opened(route: Route, services: list[Service]) -> Route:
+def reweighed(route: Route, weights: Mapping[ServiceId, int]) -> Route:
+    """The route with other weights: one that has any is for everybody."""
+    return replace(route, weights=weights, is_held=route.is_held and not any(weights.values()))
+
+
+def opened(route: Route, services: Mapping[ServiceId, Service]) -> Route:
     """A route for everybody; if nobody has weight there, the first holder gets it all."""
     first = None if any(route.weights.values()) else opening(services, route)
     weights = route.weights if first is None else {**route.weights, first: FIRST_WEIGHT}
@@ -74,4 +80,4 @@ def without(route: Route, leaving: tuple[ServiceId, ...]) -> Route | None:
     weights = {sid: w for sid, w in route.weights.items() if sid not in leaving}
     if not weights and route.policy == RoutePolicy():
         return None
-    return replace(route, weights=weights)
+    return replace(route, weights=weights, is_held=route.is_held and bool(weights))

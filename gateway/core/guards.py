@@ -172,7 +172,7 @@ def check_traffic(state: State, release: Release, *, is_moved: bool = False) -> 
         route = state.routes.get(rid)
         if route is None or not (stay := side.new or heirs(release, route, side)):
             continue  # nobody could take the traffic over: the plan warned of it
-        if any(release.before.get(rid, {}).values()):
+        if part(release.before.get(rid, {}), side.old):
             _note(idle, rid, [sid for sid in stay if not route.weights.get(sid)])
         _note(busy, rid, [sid for sid in side.old if route.weights.get(sid)])
     if idle:

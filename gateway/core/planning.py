@@ -107,9 +107,9 @@ def captured(state: State, claim: Claim) -> RouteId | None:
     return None
 
 
-def opening(services: Iterable[Service], route: Route) -> ServiceId | None:
+def opening(services: Mapping[ServiceId, Service], route: Route) -> ServiceId | None:
     """Who gets all of a new route: the first member that did not ask to coexist, else the first."""
-    members = [s for s in services if s.id in route.weights]
+    members = [services[sid] for sid in route.weights if sid in services]
     first = next((s for s in members if not s.coexist), members[0] if members else None)
     return first.id if first is not None else None
 
@@ -191,7 +191,8 @@ def _refuse_conflicts(
     errors: list[FieldError] = []
     for service in new.services:
         now = state.services.get(service.id)
-        joined = {c.route for c in now.claims} if now is not None else set[RouteId]()
+        is_there = now is not None and not now.leaving
+        joined = {c.route for c in now.claims} if now and is_there else set[RouteId]()
         for claim in service.claims:
             route = state.routes.get(claim.route)
             if service.coexist or route is None or claim.route in joined:

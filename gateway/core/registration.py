@@ -52,7 +52,9 @@ def put_service(state: State, command: PutService, observed: Observed) -> Decide
         if rid not in held:
             route = state.routes.get(rid) or Route(claim.host, claim.path)
             weight = 0 if route.weights else FIRST_WEIGHT
-            routes[rid] = replace(route, weights={**route.weights, service.id: weight})
+            is_held = route.is_held and bool(route.weights)
+            weights = {**route.weights, service.id: weight}
+            routes[rid] = replace(route, weights=weights, is_held=is_held)
     kept = {instance_id(service.name, e) for e in service.endpoints}
     gone = {i.id for i in observed.instances.get(service.id, ())} - kept
     after = replace(

@@ -150,7 +150,10 @@ class Release:
     colours: Mapping[str, Colour]
     """By short name, in the order of the new template, then the old one's."""
     before: Mapping[RouteId, Mapping[ServiceId, int]] = field(default_factory=dict)
-    """The weights of old services on their routes when the release began."""
+    """The weights of old services on their routes when the release began.
+
+    Where no new ones come, of the unchanged too, who take their traffic over.
+    """
     warnings: tuple[str, ...] = ()
     timeline: tuple[Entry, ...] = ()
     smooth: SmoothConfirm | None = None

@@ -29,20 +29,29 @@ from .commands import (
     ShiftRelease,
     StartRelease,
 )
-from .decided import Decided, with_routes, with_service
+from .decided import Decided, with_routes
 from .errors import invalid
-from .flight import entered, find_release, green_services, noted, opened, put, without
+from .flight import (
+    entered,
+    find_release,
+    green_services,
+    noted,
+    opened,
+    put,
+    reweighed,
+    without,
+)
 from .gone import drop_if_gone
-from .model import Route, RouteId, ServiceId
+from .model import Claim, Route, RouteId, ServiceId
 from .observed import Observed
 from .phases import Event, illegal, step, verbs
-from .planning import captured, sides
+from .planning import Sides, captured, sides
 from .readiness import is_ready
-from .registration import FIRST_WEIGHT
 from .release import Colour, ConfirmMode, OnDeadline, Phase, Release, SmoothConfirm
-from .sharing import given_back, moved, part
+from .sharing import Weights, given_back, moved, part
 from .starting import start_release
 from .state import State
+from .unchanged import joined, joining, with_changes, with_claims
 
 ReleaseCommand = (
     StartRelease
@@ -104,6 +113,9 @@ def _shift(state: State, command: ShiftRelease, observed: Observed) -> Decided:
 def _shifted(state: State, release: Release, share: Fraction) -> dict[RouteId, Route]:
     """The routes of a release with `share` of its part on the new side."""
     routes: dict[RouteId, Route] = {}
+    green = green_services(release)
+    served = {rid: r for rid, r in state.routes.items() if not set(r.weights) <= green.keys()}
+    others = replace(state, routes=served)
     for rid, side in sides(release).items():
         route = state.routes.get(rid)
         if route is None or not side.new:
@@ -111,20 +123,17 @@ def _shifted(state: State, release: Release, share: Fraction) -> dict[RouteId, R
         if side.old:
             ratios = release.before.get(rid, {})
             weights = moved(route.weights, side.old, side.new, share, ratios)
-            routes[rid] = replace(route, weights=weights)
+            routes[rid] = reweighed(route, weights)
         elif share and route.is_held:
-            routes[rid] = opened(route, green_services(release))
-        elif not share and _takes_over(state, release, rid):
+            routes[rid] = opened(route, green)
+        elif not share and set(route.weights) <= green.keys() and _takes_over(others, route):
             routes[rid] = replace(route, weights=dict.fromkeys(route.weights, 0), is_held=True)
     return routes
 
 
-def _takes_over(state: State, release: Release, rid: RouteId) -> bool:
-    """Is this a new route in front of one that served before the release?"""
-    route = state.routes[rid]
-    mine = set(release.ids(Colour.GREEN))
-    claims = [c for s in green_services(release) for c in s.claims if c.route == rid]
-    return bool(claims) and mine >= set(route.weights) and captured(state, claims[0]) is not None
+def _takes_over(others: State, route: Route) -> bool:
+    """Is this new route in front of one that would serve without the release?"""
+    return captured(others, Claim(route.host, route.path)) is not None
 
 
 # --- confirming ------------------------------------------------------------------------
@@ -155,12 +164,14 @@ def _confirm(state: State, command: ConfirmRelease, observed: Observed) -> Decid
     else:
         guards.check_traffic(state, release)
     routes: dict[RouteId, Route | None] = {}
+    green = green_services(release)
     for rid, side in sides(release).items():
         if (route := state.routes.get(rid)) is None:
             continue
-        shown = opened(route, green_services(release)) if route.is_held else route
+        shown = opened(route, green) if route.is_held else route
         routes[rid] = without(shown, side.old)
-    services = dict(state.services)
+    routes |= joined(state, release, routes)
+    services = dict(with_claims(state, release, release.template).services)
     for sid in release.ids(Colour.BLUE):
         services[sid] = replace(services[sid], leaving=True)
     confirmed = replace(release, phase=after, smooth=None)
@@ -182,7 +193,7 @@ def _taken_over(state: State, release: Release) -> dict[RouteId, Route]:
         ratios = release.before.get(rid, {})
         weights = moved(route.weights, side.old, heirs, Fraction(1), ratios)
         if weights != route.weights:
-            routes[rid] = replace(route, weights=weights)
+            routes[rid] = reweighed(route, weights)
     return routes
 
 
@@ -191,15 +202,26 @@ def _end_smooth(state: State, command: EndSmooth) -> Decided:
     if release.smooth is None or release.phase is not Phase.PENDING_CONFIRMATION:
         return Decided(state)
     touched = sides(release)
-    routes: dict[RouteId, Route | None] = {
-        rid: replace(route, weights=weights)
-        for rid, weights in release.smooth.before.items()
+    routes = {
+        rid: reweighed(route, _as_before(release, route, touched[rid], before))
+        for rid, before in release.smooth.before.items()
         if (route := state.routes.get(rid)) is not None
-        and route.weights.keys() == weights.keys()
         and not part(route.weights, touched[rid].old)  # nobody moved traffic meanwhile
     }
     after = noted(replace(release, smooth=None), command.now, command.by, command.reason)
     return Decided(put(with_routes(state, routes), after))
+
+
+def _as_before(release: Release, route: Route, side: Sides, before: Weights) -> Weights:
+    """The weights from before a smooth confirmation; what others got meanwhile stays theirs."""
+    mine = (*side.old, *(side.new or guards.heirs(release, route, side)))
+    others = {sid: w for sid, w in route.weights.items() if sid not in mine}
+    if others == {sid: w for sid, w in before.items() if sid not in mine}:
+        return before
+    if not (whole := part(before, mine)):
+        return {**route.weights, **dict.fromkeys(mine, 0)}
+    stay = mine[len(side.old) :]
+    return moved(route.weights, side.old, stay, Fraction(part(before, stay), whole), before)
 
 
 # --- rolling back ----------------------------------------------------------------------
@@ -238,18 +260,23 @@ def _rolled_back(
     state: State, release: Release, event: Event, now: float, by: str, reason: str
 ) -> State:
     """The old services have the release's part again, the new ones are leaving."""
+    touched = sides(release)
+    joins = joining(release) if release.phase is Phase.CONFIRMING else {}
     routes: dict[RouteId, Route | None] = {}
-    for rid, side in sides(release).items():
+    for rid in {**touched, **joins}:
+        side = touched.get(rid, Sides((), ()))
+        come = (*side.new, *joins.get(rid, ()))
         if (route := state.routes.get(rid)) is None:
             if not side.old:
                 continue
             route = _restored(release, rid)
-        before = release.before.get(rid, {})
         if side.old:
-            weights = given_back(route.weights, side.old, side.new, before)
-            routes[rid] = replace(route, weights=weights)
+            weights = _given_back(route, Sides(side.old, come), release.before.get(rid, {}))
+            routes[rid] = reweighed(route, weights)
         else:
-            routes[rid] = without(route, side.new)
+            routes[rid] = without(route, come)
+    if release.previous is not None:
+        state = with_claims(state, release, release.previous)
     services = dict(state.services)
     for sid in release.ids(Colour.BLUE):
         if sid in services:
@@ -259,6 +286,17 @@ def _rolled_back(
             services[sid] = replace(services[sid], leaving=True)
     after = entered(replace(release, smooth=None), event, now, by, reason)
     return put(replace(with_routes(state, routes), services=services), after)
+
+
+def _given_back(route: Route, side: Sides, before: Weights) -> Weights:
+    """The old ones' part, also where unchanged services (the others in `before`) have it now."""
+    heirs = [sid for sid in before if sid not in side.old]
+    if not heirs or part(route.weights, side.old) or not part(before, side.old):
+        return given_back(route.weights, side.old, side.new, before)
+    weights = {sid: w for sid, w in route.weights.items() if sid not in side.new}
+    weights |= dict.fromkeys(side.old, 0)
+    share = Fraction(part(before, heirs), part(before, before))
+    return moved(weights, side.old, heirs, share, before)
 
 
 def _restored(release: Release, rid: RouteId) -> Route:
@@ -318,7 +356,7 @@ def _over(state: State, release: Release) -> State:
     """The end of a release."""
     application = state.applications[release.application]
     if release.phase is Phase.CONFIRMED:
-        state = _with_changes(state, release)
+        state = _all_open(with_changes(state, release), release)
         application = replace(
             application, template=release.template, previous=release.previous, release=None
         )
@@ -333,34 +371,10 @@ def _over(state: State, release: Release) -> State:
     )
 
 
-def _with_changes(state: State, release: Release) -> State:
-    """What changed under the same name takes effect: scale, mark, routes of yellow services."""
-    for name in release.names(Colour.YELLOW):
-        new = release.template.service(name)
-        old = release.previous.service(name) if release.previous is not None else None
-        now = state.services.get(new.id) if new is not None else None
-        if new is None or old is None or now is None:
-            continue
-        scale = new.scale if new.scale != old.scale else now.scale
-        changed = replace(
-            now,
-            scale=scale,
-            coexist=new.coexist,
-            depends=new.depends,
-            claims=new.claims,
-            check=new.check,
-        )
-        if changed == now:
-            continue
-        routes: dict[RouteId, Route | None] = {}
-        for claim in new.claims:
-            route = state.routes.get(claim.route) or Route(claim.host, claim.path)
-            if changed.id not in route.weights:
-                weight = 0 if route.weights else FIRST_WEIGHT
-                routes[route.id] = replace(route, weights={**route.weights, changed.id: weight})
-        state = with_service(with_routes(state, routes), changed)
-    if release.previous is None:  # a first deployment: what was held back opens
-        held = {rid: state.routes[rid] for rid in sides(release) if rid in state.routes}
-        shown = {rid: opened(r, green_services(release)) for rid, r in held.items() if r.is_held}
-        state = with_routes(state, shown)
-    return state
+def _all_open(state: State, release: Release) -> State:
+    """What a first deployment held back opens with its end."""
+    if release.previous is not None:
+        return state  # it did so when it was confirmed
+    found = {rid: state.routes[rid] for rid in sides(release) if rid in state.routes}
+    green = green_services(release)
+    return with_routes(state, {rid: opened(r, green) for rid, r in found.items() if r.is_held})

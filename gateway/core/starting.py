@@ -11,6 +11,7 @@ from .commands import StartRelease
 from .decided import Decided, with_routes
 from .errors import Code, Refused, invalid
 from .flight import entered, green_services, opened, put
+from .guards import heirs
 from .model import Route, RouteId, ServiceId
 from .names import quote
 from .phases import Event
@@ -62,7 +63,7 @@ def start_release(state: State, command: StartRelease) -> Decided:
         key=command.key,
     )
     release = replace(release, before=_weights_before(state, release))
-    after, notes = _withgreen_services(state, release)
+    after, notes = _with_green(state, release)
     release = replace(release, warnings=(*release.warnings, *notes))
     if not release.names(Colour.GREEN):
         # Nothing has to come up; at a first deployment there is always something.
@@ -107,20 +108,22 @@ def _kept(state: State, keep: int) -> dict[str, Release]:
 
 
 def _weights_before(state: State, release: Release) -> dict[RouteId, dict[ServiceId, int]]:
-    return {
-        rid: {sid: state.routes[rid].weights[sid] for sid in side.old}
-        for rid, side in sides(release).items()
-        if side.old and rid in state.routes
-    }
+    """Of the old services, and of those that take over where no new ones come."""
+    found: dict[RouteId, dict[ServiceId, int]] = {}
+    for rid, side in sides(release).items():
+        if side.old and (route := state.routes.get(rid)) is not None:
+            stay = () if side.new else heirs(release, route, side)
+            found[rid] = {sid: route.weights[sid] for sid in (*side.old, *stay)}
+    return found
 
 
-def _withgreen_services(state: State, release: Release) -> tuple[State, list[str]]:
+def _with_green(state: State, release: Release) -> tuple[State, list[str]]:
     """The state with the new services on their routes, and what to tell of that."""
     notes: list[str] = []
     green = green_services(release)
     routes: dict[RouteId, Route] = {}
     fresh: dict[RouteId, RouteId | None] = {}
-    for service in green:
+    for service in green.values():
         for claim in service.claims:
             rid = claim.route
             route = routes.get(rid) or state.routes.get(rid) or Route(claim.host, claim.path)
@@ -136,5 +139,5 @@ def _withgreen_services(state: State, release: Release) -> tuple[State, list[str
                 f"{rid} would take requests that {captures} serves today: until the first shift "
                 "it answers selectors only"
             )
-    services = {**state.services, **{s.id: s for s in green}}
+    services = {**state.services, **green}
     return replace(with_routes(state, routes), services=services), notes
