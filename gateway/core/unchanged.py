@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from .decided import with_service
 from .flight import reweighed
 from .guards import heirs
 from .model import Claim, Route, RouteId, Service, ServiceId
@@ -58,12 +57,17 @@ def joined(
 
 
 def with_claims(state: State, release: Release, template: Template) -> State:
-    """The unchanged services claim what this template says; routes are the caller's."""
-    for _, new in _pairs(release):
-        now, then = state.services.get(new.id), template.service(new.name)
-        if now is not None and then is not None and now.claims != then.claims:
-            state = with_service(state, replace(now, claims=then.claims))
-    return state
+    """The unchanged services claim what this template says; routes are the caller's.
+
+    With the claims goes the probe where it follows from them.
+    """
+    services = dict(state.services)
+    for old, new in _pairs(release):
+        then = new if template is release.template else old
+        if (now := services.get(new.id)) is not None:
+            changed = replace(now, claims=then.claims, check=then.check)
+            services[new.id] = now if changed == now else changed
+    return replace(state, services=services)
 
 
 def with_changes(state: State, release: Release) -> State:
@@ -71,14 +75,13 @@ def with_changes(state: State, release: Release) -> State:
 
     A scale that an operator set stays unless the template changes it.
     """
+    services = dict(state.services)
     for old, new in _pairs(release):
-        if (now := state.services.get(new.id)) is None:
-            continue
-        scale = new.scale if new.scale != old.scale else now.scale
-        changed = replace(now, scale=scale, coexist=new.coexist, depends=new.depends)
-        if changed != now:
-            state = with_service(state, changed)
-    return state
+        if (now := services.get(new.id)) is not None:
+            scale = new.scale if new.scale != old.scale else now.scale
+            changed = replace(now, scale=scale, coexist=new.coexist, depends=new.depends)
+            services[new.id] = now if changed == now else changed
+    return replace(state, services=services)
 
 
 def _pairs(release: Release) -> list[tuple[Service, Service]]:

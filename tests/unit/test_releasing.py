@@ -10,7 +10,7 @@ import pytest
 from gateway.core.commands import AdvanceRelease, FinishRemoval, ScaleService, SetRoutePolicy
 from gateway.core.decide import decide
 from gateway.core.errors import Code
-from gateway.core.model import AffinityPolicy, RouteId, RoutePolicy, Service
+from gateway.core.model import AffinityPolicy, Check, CheckKind, RouteId, RoutePolicy, Service
 from gateway.core.phases import Event
 from gateway.core.release import Colour, ConfirmMode, OnDeadline, Phase
 from tests.support.releases import APP, Stage, by_hand, service, sid, start
@@ -493,6 +493,18 @@ def test_a_new_route_of_an_unchanged_service_opens_at_confirm_and_goes_with_a_ro
     stage.rollback()
     assert "new.example" not in stage.state.routes
     assert stage.weights("x.example") == {"-/x": 100}
+
+
+def test_the_probe_that_follows_from_the_routes_goes_with_them() -> None:
+    old = replace(service("w"), check=Check(CheckKind.RUNNING))
+    stage = Stage()
+    stage.begin(V1, old)
+    stage.deploy(V1, service("w", "w.example"))
+    assert stage.state.services[sid("w")].check == old.check
+    stage.confirm()
+    assert stage.state.services[sid("w")].check is None
+    stage.rollback()
+    assert stage.state.services[sid("w")].check == old.check
 
 
 @pytest.mark.parametrize("is_back", [True, False])
