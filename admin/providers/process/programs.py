@@ -8,11 +8,10 @@ allow it: else whoever may deploy could run anything on this machine.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-
-import orjson
+from dataclasses import astuple, dataclass, field
 
 from gateway.core.model import Launch, Service
 from gateway.core.names import did_you_mean, quote
@@ -56,7 +55,7 @@ def container_ports(service: Service) -> tuple[int, ...]:
 
 def definition_of(launch: Launch) -> str:
     """Equal for equal definitions: a process of another one is not this service's."""
-    return hashlib.sha256(orjson.dumps(launch)).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(astuple(launch)).encode()).hexdigest()[:16]
 
 
 def unknown_image(image: str, known: Iterable[str]) -> str:

@@ -89,7 +89,8 @@ class ProcessProvider:
         """Services that had a process: their dependencies are not waited for again."""
         self._failures = FailureLog()
         self._definitions: dict[ServiceId, tuple[object, str]] = {}
-        self._open: Callable[[], Collection[InstanceId]] = frozenset
+        self.open_work: Callable[[], Collection[InstanceId]] = frozenset
+        """Instances with something open."""
         self._reported: LaunchReport | None = None
         self._has_table = asyncio.Event()
         self._must_look = asyncio.Event()
@@ -182,7 +183,7 @@ class ProcessProvider:
 
     async def run(self, open_work: Callable[[], Collection[InstanceId]]) -> None:
         """Have what is wanted run, for ever. `open_work`: instances with something open."""
-        self._open = open_work
+        self.open_work = open_work
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_always())
             group.create_task(self._keep_logs())
@@ -216,7 +217,7 @@ class ProcessProvider:
             replace(p, is_stopping=True) if p.id in self._halted else p
             for p in (row.process for row in self._known())
         ]
-        finished = self._retirements.finished(self._open)
+        finished = self._retirements.finished(self.open_work)
         return plan(
             wanted,
             processes,
