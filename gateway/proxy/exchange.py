@@ -298,7 +298,9 @@ class Exchange:
             instance = service.pick(self._tried)
         if instance is not None:
             self.pool, self._decision, self.sticky = pool, decision, decision.sticky
-            self.target = plane.target(pool, service)
+            self.target = target = plane.target(pool, service)
+            if decision.spilled:
+                target.series.spilled()
         return instance
 
     def _drop_attempt(self) -> None:

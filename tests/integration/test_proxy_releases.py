@@ -365,6 +365,42 @@ async def test_while_a_service_is_on_the_route_its_requests_are_tried_on_its_sib
 
 
 @on_both_transports
+async def test_an_instance_that_failed_is_not_asked_again_on_the_route_it_would_go_to_now() -> None:
+    async with released(siblings=True) as world:
+        main, other = route({"v1": 1}, affinity=True), route({"v1": 1}, path="/api")
+        world.serve(main, services=world.both())
+        world.old.answer()
+        client = await world.plane.client()
+        pin = cookie_of(await client.ask(get()))
+        assert pin is not None
+        world.old.answers.clear()
+        alone = service("v1", *world.old_ports[:1])
+        world.serve(main, other, services=(alone, world.both()[1]))
+        await client.send(get(b"/api", pin))
+        await world.old.has(2)
+        world.serve(main, services=world.both())
+        world.sibling.answer()
+        world.old.reset()
+        answer = await client.answer()
+        assert answer.body == b"sibling"
+        assert cookie_of(answer) not in (None, pin)
+        assert len(world.old.requests) == 2
+
+
+@on_both_transports
+async def test_an_instance_that_is_out_of_the_snapshot_is_not_asked_again() -> None:
+    async with released() as world:
+        client = await world.plane.client()
+        await client.send(get())
+        await world.old.has(1)
+        empty = service("v1")
+        world.serve(route({"v1": 1}), services=(empty, world.both()[1]))
+        world.old.reset()
+        assert (await client.answer()).status == 502
+        assert len(world.old.requests) == 1
+
+
+@on_both_transports
 async def test_where_nobody_else_serves_the_failure_is_told_and_nothing_is_left() -> None:
     async with released() as world:
         client = await world.plane.client()

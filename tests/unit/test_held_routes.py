@@ -36,11 +36,11 @@ def world_of(*routes: SnapshotRoute) -> World:
 
 # -- against the table without them, and against a model
 
-LABEL = st.sampled_from(["a", "b", "shop"])
-HOST = st.lists(LABEL, min_size=1, max_size=3).map(".".join)
-PATTERN = st.builds(lambda wild, host: ("*." if wild else "") + host, st.booleans(), HOST)
-PREFIX = st.lists(st.sampled_from(["x", "api"]), max_size=3).map(lambda p: "/" + "/".join(p))
-PATH = st.lists(st.sampled_from(["", "x", "api"]), max_size=4).map(lambda p: "/" + "/".join(p))
+# Few hosts and paths, so that routes of all kinds are in each other's way.
+HOST = st.sampled_from(["a", "b.a", "c.b.a", "d.c.b.a"])
+PATTERN = st.sampled_from(["b.a", "c.b.a", "d.c.b.a", "*.a", "*.b.a", "*.c.b.a"])
+PREFIX = st.sampled_from(["/", "/x", "/x/y"])
+PATH = st.sampled_from(["/", "/x", "/x/y", "/x/y/z", "/xy", "/y"])
 ROUTE = st.builds(
     lambda host, path, members, internal, held, selectors: a_route(
         dict.fromkeys(sorted(members), 1),
@@ -53,11 +53,11 @@ ROUTE = st.builds(
     PATTERN,
     PREFIX,
     st.sets(st.sampled_from(["v1", "v2"])),
+    st.sampled_from([False, False, True]),
     st.booleans(),
-    st.booleans(),
-    st.booleans(),
+    st.sampled_from([True, True, False]),
 )
-ROUTES = st.lists(ROUTE, max_size=20, unique_by=lambda r: r.id)
+ROUTES = st.lists(ROUTE, max_size=18, unique_by=lambda r: r.id)
 SELECTION = st.sampled_from(
     [
         (None, None),
@@ -137,14 +137,35 @@ def test_a_selector_finds_what_a_search_through_all_routes_finds(
         assert found == naive(routes, (host, path, internal), *selection)
 
 
-@given(history=st.lists(ROUTES, min_size=2, max_size=5), asked=REQUESTS, selection=SELECTION)
+@given(
+    routes=ROUTES,
+    history=st.lists(
+        st.lists(st.sampled_from(["held", "open", "gone"]), min_size=18, max_size=18),
+        min_size=2,
+        max_size=5,
+    ),
+    asked=REQUESTS,
+    selection=SELECTION,
+)
 @settings(deadline=None, max_examples=75)
 def test_routes_that_are_held_and_let_go_leave_nothing_behind(
-    history: list[list[SnapshotRoute]],
+    routes: list[SnapshotRoute],
+    history: list[list[str]],
     asked: list[tuple[str, str, bool]],
     selection: tuple[bytes | None, bytes | None],
 ) -> None:
-    snapshots = [a_snapshot(r, [V1, V2], generation=n) for n, r in enumerate(history, 1)]
+    snapshots = [
+        a_snapshot(
+            [
+                replace(route, held=fate == "held")
+                for route, fate in zip(routes, fates, strict=False)
+                if fate != "gone"
+            ],
+            [V1, V2],
+            generation=generation,
+        )
+        for generation, fates in enumerate(history, 1)
+    ]
     past, new = a_world(*snapshots), a_world(snapshots[-1])
     assert past.table.has_held is new.table.has_held
     for host, path, internal in asked:
@@ -173,6 +194,34 @@ def test_a_held_host_leaves_the_traffic_of_its_wildcard_alone() -> None:
     )
     assert match(world, "a.h") == "*.h"
     assert match(world, "a.h", selector=b"v2") == "a.h"
+
+
+def test_an_exact_host_takes_precedence_over_a_wildcard_of_its_length_and_a_longer_path() -> None:
+    world = world_of(
+        a_route({"v1": 1}, "*.h", "/api"), a_route({"v2": 1}, "a.h", held=True, selectors=True)
+    )
+    assert match(world, "a.h", "/api") == "*.h/api"
+    assert match(world, "a.h", "/api", b"v2") == "a.h"
+
+
+def test_of_several_held_routes_the_best_that_was_selected_is_found() -> None:
+    world = world_of(
+        a_route({"v2": 1}, "*.h", held=True, selectors=True),
+        a_route({"v1": 1}, "*.b.h", held=True, selectors=True),
+        a_route({"v1": 1}, "a.b.h", "/x", held=True, selectors=True),
+    )
+    assert match(world, "a.b.h", "/x", b"v1") == "a.b.h/x"
+    assert match(world, "a.b.h", "/", b"v1") == "*.b.h"
+    assert match(world, "a.b.h", "/x", b"v2") == "*.h"
+    assert match(world, "a.b.h", "/x") is Miss.UNKNOWN_HOST
+
+
+def test_an_open_internal_route_is_not_got_round_by_a_held_one_above_it() -> None:
+    world = world_of(
+        a_route({"v1": 1}, "h", "/admin", internal=True),
+        a_route({"v2": 1}, "h", held=True, selectors=True),
+    )
+    assert match(world, "h", "/admin", b"v2", internal=False) is Miss.INTERNAL_ONLY
 
 
 def test_a_held_route_that_hides_nothing_is_a_miss() -> None:
