@@ -221,6 +221,18 @@ class RemoveApplication:
     drain_s: float | None = None
 
 
+ReleaseCommand = (
+    StartRelease
+    | ShiftRelease
+    | ConfirmRelease
+    | RollbackRelease
+    | AdvanceRelease
+    | EndSmooth
+    | ScaleService
+    | RemoveApplication
+)
+"""What `releasing.py` decides."""
+
 Command = (
     SetWeights
     | SetRoutePolicy
@@ -234,12 +246,5 @@ Command = (
     | AddAffinityKey
     | AddToken
     | RemoveToken
-    | StartRelease
-    | ShiftRelease
-    | ConfirmRelease
-    | RollbackRelease
-    | AdvanceRelease
-    | EndSmooth
-    | ScaleService
-    | RemoveApplication
+    | ReleaseCommand
 )

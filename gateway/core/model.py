@@ -112,8 +112,8 @@ class Claim:
     """A service's wish to be a member of a route.
 
     `port` is the container port that serves this route; None means the port
-    of the instance's own endpoint. Not `sticky`: the route keeps no sessions,
-    unless its policy says otherwise.
+    of the instance's own endpoint. Not `sticky`: a route on which the service has
+    weight keeps no sessions, unless the route's policy says otherwise.
     """
 
     host: str

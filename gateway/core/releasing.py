@@ -23,6 +23,7 @@ from .commands import (
     AdvanceRelease,
     ConfirmRelease,
     EndSmooth,
+    ReleaseCommand,
     RemoveApplication,
     RollbackRelease,
     ScaleService,
@@ -52,17 +53,6 @@ from .sharing import Weights, given_back, moved, part
 from .starting import start_release
 from .state import State
 from .unchanged import joined, joining, with_changes, with_claims
-
-ReleaseCommand = (
-    StartRelease
-    | ShiftRelease
-    | ConfirmRelease
-    | RollbackRelease
-    | AdvanceRelease
-    | EndSmooth
-    | ScaleService
-    | RemoveApplication
-)
 
 
 def decide_release(state: State, command: ReleaseCommand, observed: Observed) -> Decided:
