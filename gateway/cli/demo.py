@@ -26,7 +26,7 @@ CONFIG = Path(__file__).parents[2] / "config" / "demo.yaml"
 TEMPLATES = CONFIG.parent / "templates"
 HOSTS = ("nginx.localhost", "serviceb.localhost")
 START_S = 30.0
-DEPLOY_S = 60.0
+REMOVE_S = 60.0
 
 
 @click.command()
@@ -136,24 +136,34 @@ def _deploy(client: AdminClient, first: Mapping[str, str]) -> None:
 
     for application in first:
         _remove(client, application)
-    for application, template in first.items():
+    releases = [
         client.call(
             "POST",
             path("applications", application, "releases"),
-            body=Payload((TEMPLATES / template).read_bytes(), "application/yaml"),
+            [("on_deadline", "rollback")],
+            Payload((TEMPLATES / template).read_bytes(), "application/yaml"),
         )
-    deadline = time.monotonic() + DEPLOY_S
-    for application in first:
-        while (release := _release_in_flight(client, application)) is not None:
-            if time.monotonic() > deadline:
-                raise click.ClickException(f"{release['id']} waits for {release['waiting_for']}")
+        for application, template in first.items()
+    ]
+    for release in releases:
+        while release["phase"] != "confirmed":
+            if release["phase"] == "rolled_back":
+                raise click.ClickException(
+                    f"{release['application']} did not come up: {_why(release)}"
+                )
             time.sleep(0.05)
+            release = client.get(path("releases", release["id"]))
+
+
+def _why(release: Mapping[str, Any]) -> str:
+    """Why it was rolled back."""
+    return next(str(e["reason"]) for e in release["timeline"] if e["phase"] == "rolling_back")
 
 
 def _remove(client: AdminClient, application: str) -> None:
     from gateway.cli.client import Refused, path
 
-    deadline = time.monotonic() + DEPLOY_S
+    deadline = time.monotonic() + REMOVE_S
     query = [("force", "true"), ("drain_timeout", "0")]
     try:
         client.call("DELETE", path("applications", application), query)
@@ -165,21 +175,6 @@ def _remove(client: AdminClient, application: str) -> None:
             raise
         return
     raise click.ClickException(f"the application {application} of an earlier run does not go")
-
-
-def _release_in_flight(client: AdminClient, application: str) -> Mapping[str, Any] | None:
-    """The release in flight; None once the application is deployed."""
-    from gateway.cli.client import Refused, path
-
-    try:
-        release: Mapping[str, Any] | None = client.get(path("applications", application))["release"]
-    except Refused as refused:
-        if refused.status != 404:
-            raise
-        raise click.ClickException(
-            f"the application {application} did not come up; why: gateway logs {application}"
-        ) from None
-    return release
 
 
 def _print_tour(at: Places, state: Path) -> None:

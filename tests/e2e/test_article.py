@@ -303,7 +303,6 @@ def test_nginx_is_released_and_rolled_back(nginx: App) -> None:
         release = nginx.show()["release"]
         assert release["phase"] == "pending_confirmation"
         gone = nginx.processes("nginx-v2")
-        since = time.monotonic()
         nginx.api.set_weights("nginx.localhost", **{"nginx-v1": 0, "nginx-v2": 100})
         with nginx.browser() as pinned:
             assert pinned.get().text.startswith(NGINX_2)
@@ -406,6 +405,8 @@ def assert_backend_release(release: Any) -> None:
         "serviceA-v1": "blue",
     }
     assert weights(release)["servicea.local"] == {"serviceA-v1": 100, "serviceA-v2": 0}
+    (warning,) = release["warnings"]
+    assert warning.startswith("serviceB-v2 is unchanged but marked as coexisting")
 
 
 def test_the_frontend_of_hello_and_then_its_backend_are_released_and_rolled_back(

@@ -270,6 +270,21 @@ def test_the_first_minute_of_the_readme_and_a_start_that_begins_anew(tmp_path: P
         end(again.process)
 
 
+def test_an_application_that_does_not_come_up_is_said_why(tmp_path: Path) -> None:
+    configure(tmp_path)
+    place = tmp_path / "demo.yaml"
+    config = yaml.safe_load(place.read_text())
+    config["releases"]["deadline"] = 1.5
+    for image in config["providers"]["process"]["images"].values():
+        image["command"] = [*image["command"], "--version", "0.9"]
+    place.write_text(yaml.safe_dump(config))
+    out, err = (process := start(tmp_path)).communicate(timeout=START_S)
+    assert process.returncode == 1, out + err
+    assert "nginx did not come up: " in err
+    assert "ended with exit code 2" in err
+    assert "invalid choice: '0.9'" in err, "the last words of the program"
+
+
 @pytest.mark.parametrize("entrypoint", [0, 1, 2])
 def test_a_port_in_use_is_one_line_and_exit_code_2(tmp_path: Path, entrypoint: int) -> None:
     ports = configure(tmp_path)
