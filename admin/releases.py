@@ -36,6 +36,9 @@ CLEAN_S = 5.0
 """How long the new services must show no error before a smooth confirmation."""
 SMOOTH_MOST_S = 60.0
 """A smooth confirmation that found no such time by then is given up."""
+RESTART_GRACE_S = 30.0
+"""After a restart a release whose deadline has passed gets so much time again (at most its own):
+nobody looked at its services meanwhile, and they may have been stopped too."""
 POLL_S = 0.25
 RETRY_S = 2.0
 """The pause after a refusal, e.g. by a store without room."""
@@ -67,6 +70,7 @@ class ReleaseDriver:
         self._errors = errors
         self._failures = failures
         self._clock = clock
+        self._began = clock.time()
         self._has_changed = asyncio.Event()
         self._clean: dict[str, _Clean] = {}
         self._not_before: dict[str, float] = {}
@@ -81,7 +85,9 @@ class ReleaseDriver:
             for release in flying:
                 if (step := self._next(release)) is not None:
                     await self._take(release, step)
-            self._clean = {r.id: c for r in flying if (c := self._clean.get(r.id))}
+            ids = {r.id for r in flying}
+            self._clean = {id: c for id, c in self._clean.items() if id in ids}
+            self._not_before = {id: t for id, t in self._not_before.items() if id in ids}
             if not flying:
                 await self._has_changed.wait()
                 continue
@@ -107,9 +113,10 @@ class ReleaseDriver:
             case Phase.RELEASING:
                 is_first = release.previous is None
                 event = Event.DEPLOYED if is_first else Event.HEALTHY
-                return self._observed(
-                    release, event, lambda: "all new instances are healthy"
-                ) or self._observed(release, Event.EXPIRED, lambda: self._why_expired(release))
+                healthy = self._observed(release, event, lambda: "all new instances are healthy")
+                if healthy is not None or self._is_in_grace(release):
+                    return healthy
+                return self._observed(release, Event.EXPIRED, lambda: self._why_expired(release))
             case Phase.PENDING_CONFIRMATION if release.smooth is not None:
                 return self._smooth(release)
             case Phase.PENDING_CONFIRMATION if release.strategy is Strategy.STANDARD:
@@ -134,6 +141,11 @@ class ReleaseDriver:
         if not has_happened(controller.state, controller.observed, release, event, now):
             return None
         return AdvanceRelease(release.id, event, now, GATEWAY.name, reason())
+
+    def _is_in_grace(self, release: Release) -> bool:
+        """Was it begun by an earlier control process, and is this one still new?"""
+        grace_s = min(RESTART_GRACE_S, release.deadline - release.created)
+        return release.created < self._began > self._clock.time() - grace_s
 
     def _why_expired(self, release: Release) -> str:
         controller = self._controller
