@@ -32,6 +32,10 @@ class PortPool:
         self._is_free = is_free
         self._last = 0
 
+    def go_on_after(self, port: int) -> None:
+        """This one was given last, by somebody before."""
+        self._last = port
+
     def take(self, count: int, limits: tuple[int, int], taken: Collection[int]) -> list[int]:
         """Free ports that are not `taken`. Raises `NoFreePort`."""
         first, last = limits

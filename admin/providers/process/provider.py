@@ -102,6 +102,9 @@ class ProcessProvider:
     def take(self, message: Message) -> None:
         """A `processes` message: the whole table, and what has ended."""
         self._rows = rows_of(message)
+        if not self._has_table.is_set() and self._rows:
+            newest = max(self._rows.values(), key=lambda row: row.process.started)
+            self._ports.go_on_after(newest.note.ports[-1][1])
         for end in ends_of(message):
             self._take_end(end)
         for known in self._rows:
@@ -174,7 +177,7 @@ class ProcessProvider:
             instances.setdefault(process.service, []).append(_instance(row, service))
         report = LaunchReport(
             instances={sid: tuple(found) for sid, found in instances.items()},
-            retiring=self._retirements.instances,
+            retiring=self._retirements.instances & self._rows.keys(),
             running=frozenset(row.process.service for row in self._known()),
         )
         if report != self._reported:
