@@ -80,4 +80,4 @@ def without(route: Route, leaving: tuple[ServiceId, ...]) -> Route | None:
     weights = {sid: w for sid, w in route.weights.items() if sid not in leaving}
     if not weights and route.policy == RoutePolicy():
         return None
-    return replace(route, weights=weights, is_held=route.is_held and bool(weights))
+    return replace(route, weights=weights)

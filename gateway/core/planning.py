@@ -81,8 +81,10 @@ def sides(release: Release) -> dict[RouteId, Sides]:
     has = {(s.name, c.route) for s in release.template.services for c in s.claims}
     found: dict[RouteId, tuple[list[ServiceId], list[ServiceId]]] = {}
     for service in release.previous.services if release.previous is not None else ():
+        if release.colours.get(service.name) not in (Colour.BLUE, Colour.YELLOW):
+            continue  # it was removed by force, or is a new one since
         for claim in service.claims:
-            if service.name in release.colours and (service.name, claim.route) not in has:
+            if (service.name, claim.route) not in has:
                 found.setdefault(claim.route, ([], []))[0].append(service.id)
     for service in release.template.services:
         if release.colours[service.name] is Colour.GREEN:

@@ -104,8 +104,7 @@ def _shifted(state: State, release: Release, share: Fraction) -> dict[RouteId, R
     """The routes of a release with `share` of its part on the new side."""
     routes: dict[RouteId, Route] = {}
     green = green_services(release)
-    served = {rid: r for rid, r in state.routes.items() if not set(r.weights) <= green.keys()}
-    others = replace(state, routes=served)
+    others = _without_new(state, release)
     for rid, side in sides(release).items():
         route = state.routes.get(rid)
         if route is None or not side.new:
@@ -119,6 +118,14 @@ def _shifted(state: State, release: Release, share: Fraction) -> dict[RouteId, R
         elif not share and set(route.weights) <= green.keys() and _takes_over(others, route):
             routes[rid] = replace(route, weights=dict.fromkeys(route.weights, 0), is_held=True)
     return routes
+
+
+def _without_new(state: State, release: Release) -> State:
+    """The state with those routes only that somebody else is on."""
+    new = set(release.ids(Colour.GREEN))
+    return replace(
+        state, routes={rid: r for rid, r in state.routes.items() if not new.issuperset(r.weights)}
+    )
 
 
 def _takes_over(others: State, route: Route) -> bool:
@@ -251,6 +258,7 @@ def _rolled_back(
 ) -> State:
     """The old services have the release's part again, the new ones are leaving."""
     touched = sides(release)
+    others = _without_new(state, release)
     joins = joining(release) if release.phase is Phase.CONFIRMING else {}
     routes: dict[RouteId, Route | None] = {}
     for rid in {**touched, **joins}:
@@ -264,7 +272,10 @@ def _rolled_back(
             weights = _given_back(route, Sides(side.old, come), release.before.get(rid, {}))
             routes[rid] = reweighed(route, weights)
         else:
-            routes[rid] = without(route, come)
+            left = without(route, come)
+            if left is not None and not left.weights and _takes_over(others, left):
+                left = replace(left, is_held=True)  # only its policy stays: it answers nothing
+            routes[rid] = left
     if release.previous is not None:
         state = with_claims(state, release, release.previous)
     services = dict(state.services)

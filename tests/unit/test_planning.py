@@ -257,6 +257,16 @@ def test_sides_name_who_leaves_and_who_comes() -> None:
     }
 
 
+def test_a_service_removed_by_force_leaves_no_route_when_it_comes_anew() -> None:
+    stage = deployed(service("a", "shop.example"), service("b", "b.example"))
+    stage.do(RemoveService("a", force=True))
+    release = stage.deploy(service("a", "a.example"))
+    assert {rid: (side.old, side.new) for rid, side in sides(release).items()} == {
+        "b.example": ((sid("b"),), ()),
+        "a.example": ((), (sid("a"),)),
+    }
+
+
 # --- routes that would capture traffic --------------------------------------------------
 
 

@@ -262,8 +262,10 @@ def test_a_rollback_takes_new_routes_away_in_the_same_step(is_open: bool) -> Non
 def test_a_rolled_back_route_that_has_a_policy_can_be_joined_like_a_new_one() -> None:
     stage = held()
     stage.do(SetRoutePolicy("shop.example", "/api", RoutePolicy(AffinityPolicy(enabled=False))))
+    stage.shift(100)
     stage.rollback()
     stage.end()
+    assert stage.route("shop.example/api").is_held, "with nobody on it, it may answer nothing"
     stage.do(by_hand("x", "shop.example/api"))
     assert stage.weights("shop.example/api") == {"-/x": 100}
     assert not stage.route("shop.example/api").is_held
