@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from .model import Endpoint, Health, Instance, InstanceId, Service, ServiceId
+from .model import BY_HAND, Endpoint, Health, Instance, InstanceId, Service, ServiceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,13 @@ def instance_id(service_name: str, endpoint: Endpoint) -> InstanceId:
 
 
 def instances_by_hand(service: Service) -> tuple[Instance, ...]:
-    """The instances that a service's own endpoints make."""
+    """The instances that a service's own endpoints make.
+
+    Those of an application's service carry its full id: two applications may well
+    name the same service at the same address.
+    """
+    name = service.name if service.application == BY_HAND else service.id
     return tuple(
-        Instance(instance_id(service.name, e), service.id, e.host, e.port)
+        Instance(instance_id(name, e), service.id, e.host, e.port)
         for e in dict.fromkeys(service.endpoints)
     )

@@ -291,8 +291,10 @@ def _rolled_back(
 
 def _given_back(route: Route, side: Sides, before: Weights) -> Weights:
     """The old ones' part, also where unchanged services (the others in `before`) have it now."""
+    if not side.new and part(route.weights, side.old):
+        return route.weights  # nobody took anything from them: it is what an operator set
     heirs = [sid for sid in before if sid not in side.old]
-    if not heirs or part(route.weights, side.old) or not part(before, side.old):
+    if not heirs or not part(before, side.old):
         return given_back(route.weights, side.old, side.new, before)
     weights = {sid: w for sid, w in route.weights.items() if sid not in side.new}
     weights |= dict.fromkeys(side.old, 0)

@@ -26,6 +26,7 @@ from gateway.core.commands import (
     EndSmooth,
     FinishRemoval,
     MarkCoexist,
+    PutService,
     RemoveApplication,
     RemoveService,
     ResumeInstance,
@@ -39,6 +40,7 @@ from gateway.core.commands import (
 from gateway.core.decide import decide
 from gateway.core.errors import Code, Refused
 from gateway.core.model import (
+    WEIGHT_MAX,
     AffinityPolicy,
     Health,
     Route,
@@ -53,8 +55,8 @@ from gateway.core.release import ConfirmMode, OnDeadline, Phase, Release, Strate
 from gateway.core.state import State, changes
 from tests.support.releases import Stage, by_hand, claim, service
 
-STORIES = 120
-STEPS = 60
+STORIES = 4000
+STEPS = 150
 APPS = ("shop", "other")
 ROUTES = ("a.example", "a.example/x", "*.example", "b.example")
 PERCENT = (0, 1, 25, 33.3, 50, 100)
@@ -323,7 +325,7 @@ class Story:
 
     def carry_out(self, command: Command) -> None:
         before = self.stage.state
-        self.told.append(repr(command))
+        self.told.append(in_words(command))
         try:
             self.stage.do(command)
         except Refused as refusal:
@@ -430,7 +432,7 @@ class Story:
         after = self.model_step(flight, command.event)
         if after is flight.phase:
             assert self.stage.state is before
-        if after is Phase.ROLLING_BACK:
+        if after is Phase.ROLLING_BACK and after is not flight.phase:
             self.check_back(flight, before, self.stage.state)
         flight.phase = after
         if after.is_over:
@@ -506,7 +508,6 @@ class Story:
         """Nobody's share changes but that of the two sides; their part stays what it was."""
         mine = self.parties(flight, rid)
         others = [sid for sid in was if sid not in mine]
-        assert [sid for sid in now if sid in others] != [] or not others
         assert set(others) <= set(now)
         part_was, part_now = total(was, mine), total(now, mine)
         if part_was and part_now:
@@ -524,7 +525,7 @@ class Story:
         if leavers and not comers:
             stand_in = {s for s in flight.of("yellow") if claims(flight.old[name(s)], rid)}
             return leavers | stand_in | flight.joiners(rid)
-        return leavers | comers | (flight.joiners(rid) if leavers or comers else set())
+        return leavers | comers | flight.joiners(rid)
 
     def check_moved(self, flight: Flight, before: State, after: State, share: Fraction) -> None:
         self.check_others(flight, before, after)
@@ -537,7 +538,7 @@ class Story:
                 continue
             part = total(route.weights, old | new)
             if part and (share < 1 or before.routes[rid] is not route):
-                assert total(route.weights, new) == share * part
+                assert same(Fraction(total(route.weights, new), part), share, route.weights)
             ratios(before.routes[rid].weights, route.weights, old)
             ratios(before.routes[rid].weights, route.weights, new)
 
@@ -555,6 +556,23 @@ class Story:
             others = {*then, *now} - old - flight.comers(rid)
             if flight.comers(rid) and not total(now, others):
                 assert {s: now[s] for s in old} == {s: then[s] for s in old}
+
+
+def in_words(command: Command) -> str:
+    """Short enough to read forty of them."""
+    match command:
+        case StartRelease():
+            services = command.template.services if command.template is not None else ()
+            what = f"{command.application} {[*map(_service, services)]} {command.strategy}"
+            return f"StartRelease({what} {command.on_deadline} key={command.key})"
+        case PutService():
+            return f"PutService({_service(command.service)})"
+    return repr(command)
+
+
+def _service(found: Service) -> str:
+    mark = " coexist" if found.coexist else ""
+    return f"{found.name} x{found.scale}{mark} {' '.join(c.route for c in found.claims)}"
 
 
 def verb_of(command: Command) -> tuple[str, str]:
@@ -591,9 +609,15 @@ def ratios(
     """Where a side has something before and after, everybody has the same part of it."""
     if not total(was, side) or not total(now, side):
         return
-    for one in side:
-        for other in side:
-            assert was.get(one, 0) * now.get(other, 0) == was.get(other, 0) * now.get(one, 0)
+    for sid in side:
+        had = Fraction(was.get(sid, 0), total(was, side))
+        assert same(Fraction(now.get(sid, 0), total(now, side)), had, now)
+
+
+def same(one: Fraction, other: Fraction, weights: Mapping[ServiceId, int]) -> bool:
+    """Exactly, unless even large weights could not say it so."""
+    is_coarse = max(weights.values()) > WEIGHT_MAX // 10
+    return one == other or (is_coarse and abs(one - other) < Fraction(1, 1_000))
 
 
 # --- both ends can be reached from anywhere ------------------------------------------------

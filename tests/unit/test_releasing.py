@@ -611,6 +611,17 @@ def test_a_rollback_takes_nothing_from_those_an_operator_gave_all_to() -> None:
     assert stage.weights() == {"v1": 0, "-/x": 10}
 
 
+def test_a_rollback_leaves_what_an_operator_set_where_nothing_new_came() -> None:
+    stage = Stage()
+    stage.begin(V1, service("w", "shop.example", coexist=True))
+    stage.do(by_hand("x", "shop.example", coexist=True))
+    stage.weigh("shop.example", v1=0, w=50, x=50)
+    stage.deploy(service("w", "shop.example", coexist=True))
+    stage.weigh("shop.example", v1=10)
+    stage.rollback()
+    assert stage.weights() == {"v1": 10, "w": 50, "-/x": 50}
+
+
 def test_policies_of_routes_survive_both_ends() -> None:
     policy = RoutePolicy(AffinityPolicy(enabled=False))
     for end in (Phase.CONFIRMED, Phase.ROLLED_BACK):
