@@ -56,7 +56,7 @@ CRASH_LOOP = 5
 GRACE_S = 2.0
 """How much longer than it was given a child may take to stop."""
 CONTROL_STOP_S = 5.0
-LEFTOVERS_S = (2.0, 3.0)
+LEFTOVERS_S = (1.0, 3.0)
 """How long a former gateway's backends may take to end: by TERM, then by KILL."""
 _TICK_S = 0.25
 _LATE_S = 0.5

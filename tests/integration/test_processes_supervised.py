@@ -19,7 +19,7 @@ import pytest
 
 from gateway.runtime import messages
 from tests.support.processes import is_alive
-from tests.support.supervised import Gateway, gateway
+from tests.support.supervised import Gateway, gateway, wait_for
 
 IGNORES_TERM = "trap '' TERM; echo up; while :; do sleep 1; done"
 
@@ -86,7 +86,7 @@ class Backends:
         return pid
 
     def wait_gone(self, *pids: int) -> None:
-        self.g.wait(lambda: not any(map(is_alive, pids)))
+        wait_for(lambda: not any(map(is_alive, pids)), self.g.report)
 
 
 @contextmanager

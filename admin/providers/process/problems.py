@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.core.errors import FieldError
-from gateway.core.model import CheckKind, Launch, Service
+from gateway.core.model import CheckKind, Service
 from gateway.core.names import quote
 from gateway.core.release import Template
-from gateway.runtime import placeholders
 from gateway.runtime.settings import Settings
 
 from .programs import chosen_by_template, container_ports, unknown_image
@@ -49,22 +48,12 @@ def _of_service(service: Service, settings: Settings) -> Iterator[tuple[str, str
     )
     if not image.allow_command:
         for key in chosen_by_template(launch):
-            yield key, f"a template may not choose the {_WORDS[key]}: {allow}"
+            yield key, f"a template may not set {_WORDS.get(key, 'this variable')}: {allow}"
         if runs_command:
             yield f"labels.{PROBE}", f"a template may not bring a command to run: {allow}"
-        return
-    yield from _placeholders(launch)
 
 
-_WORDS = {"command": "command", "entrypoint": "program", "working_dir": "folder"}
-
-
-def _placeholders(launch: Launch) -> Iterator[tuple[str, str]]:
-    for key, words in (("entrypoint", launch.entrypoint), ("command", launch.command)):
-        for word in words or ():
-            if (problem := placeholders.problem_of(word)) is not None:
-                yield key, problem
-                break
+_WORDS = {"command": "the command", "entrypoint": "the program", "working_dir": "the folder"}
 
 
 def _ports(template: Template, settings: Settings) -> Iterator[FieldError]:

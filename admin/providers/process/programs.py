@@ -1,8 +1,8 @@
 """What is started for a service: command, folder and environment. Pure.
 
-A template chooses among the images of the configuration. What it says about
-`command`, `entrypoint` and `working_dir` counts only where the image's settings
-allow it: else whoever may deploy could run anything on this machine.
+A template chooses among the images of the configuration. It may bring `command`,
+`entrypoint`, `working_dir` and variables that load code only where the image's
+settings allow it: else whoever may deploy could run anything on this machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from gateway.core.model import Launch, Service
 from gateway.core.names import did_you_mean, quote
 from gateway.runtime import placeholders
 from gateway.runtime.addresses import parse as parse_address
-from gateway.runtime.settings import ImageSettings, Settings
+from gateway.runtime.settings import Settings
+
+from .loading import code_variables
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")
 """What of the gateway's own environment backends get, `LC_*` besides; nothing else of it."""
@@ -92,7 +94,8 @@ def program_of(
         return values[name]
 
     return Program(
-        command=tuple(placeholders.fill(w, value_of) for w in _command(launch, image)),
+        command=_by_template(launch)
+        or tuple(placeholders.fill(word, value_of) for word in image.command),
         environment={
             **_inherited(own_environment),
             "PYTHONUNBUFFERED": "1",
@@ -107,14 +110,17 @@ def program_of(
 
 def chosen_by_template(launch: Launch) -> tuple[str, ...]:
     """The keys with which a template wants something else to run than the image's program."""
-    return tuple(
-        key for key in ("command", "entrypoint", "working_dir") if getattr(launch, key) is not None
+    keys = ("command", "entrypoint", "working_dir")
+    variables = code_variables(name for name, _ in launch.environment)
+    return (
+        *(key for key in keys if getattr(launch, key) is not None),
+        *(f"environment.{name}" for name in variables),
     )
 
 
-def _command(launch: Launch, image: ImageSettings) -> tuple[str, ...]:
-    """As Docker does: an entrypoint replaces all, a command too, both are joined."""
-    return (*(launch.entrypoint or ()), *(launch.command or ())) or image.command
+def _by_template(launch: Launch) -> tuple[str, ...]:
+    """Entrypoint and command as Docker joins them, word for word; () for the image's own."""
+    return (*(launch.entrypoint or ()), *(launch.command or ()))
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
