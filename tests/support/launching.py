@@ -132,6 +132,7 @@ class FakeSupervisor:
     processes: dict[str, FakeProcess] = field(default_factory=dict)
     cannot_start: set[str] = field(default_factory=set)
     """Programs that are missing."""
+    tried: list[Message] = field(default_factory=list)
     started: list[Message] = field(default_factory=list)
     halted: list[str] = field(default_factory=list)
     inbox: deque[Message] = field(default_factory=deque)
@@ -200,6 +201,7 @@ class FakeSupervisor:
         if message["id"] in self.processes:
             return
         self.has_news = True
+        self.tried.append(message)
         if message["command"][0] in self.cannot_start:
             self._note(message, None, self.clock.now, False, "cannot be started: no such file")
             return
@@ -232,9 +234,11 @@ class FakeSupervisor:
 class Launching:
     """All three, and a control process that can be replaced."""
 
-    def __init__(self, folder: Path, settings: Settings | None = None) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings | None = None, clock: FakeClock | None = None
+    ) -> None:
         self.folder = folder
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
         self.world = FakeWorld(settings)
         self.supervisor = FakeSupervisor(self.clock)
         self.open: set[InstanceId] = set()
@@ -263,7 +267,7 @@ class Launching:
             self.supervisor.hear()
             has_news = self.supervisor.has_news
             self.tell()
-            self.provider.look()
+            self.provider.look(self.clock.now)
             if not has_news and not self.supervisor.inbox:
                 return
         raise AssertionError("it does not settle")

@@ -127,12 +127,12 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def look(self) -> None:
         self.stage.tell()
-        self.stage.provider.look()
+        self.stage.provider.look(self.stage.clock.now)
 
     @rule()
     def look_without_news(self) -> None:
         if self.stage.world.reports:
-            self.stage.provider.look()
+            self.stage.provider.look(self.stage.clock.now)
 
     @rule(count=st.integers(1, 3))
     def hear(self, count: int) -> None:

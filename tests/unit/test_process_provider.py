@@ -22,7 +22,7 @@ from gateway.core.model import (
 )
 from gateway.core.model import Service as ModelService
 from gateway.runtime.settings import ImageSettings
-from tests.support.clocks import settle
+from tests.support.clocks import FakeClock, settle
 from tests.support.launching import IMAGE, Launching, a_service, some_settings
 
 WEB = ServiceId("app/web")
@@ -77,7 +77,7 @@ def test_nothing_is_started_before_the_table_is_known(tmp_path: Path) -> None:
 def test_an_instance_is_reported_only_when_the_table_shows_it(stage: Launching) -> None:
     stage.world.want(a_service("web"))
     stage.tell()
-    stage.provider.look()
+    stage.provider.look(stage.clock.now)
     assert stage.world.instances("web") == []
     assert stage.world.report.running == {WEB}
     stage.settle()
@@ -205,7 +205,7 @@ def test_what_ends_is_replaced_at_once_by_another_instance_and_then_with_a_back_
         (running,) = stage.supervisor.running()
         stage.supervisor.end(running)
         stage.tell()
-        stage.provider.look()
+        stage.provider.look(stage.clock.now)
         assert running not in stage.world.instances("web")
         before = stage.clock.now
         stage.settle()
@@ -222,6 +222,40 @@ def test_what_ends_is_replaced_at_once_by_another_instance_and_then_with_a_back_
     stage.supervisor.end(running)
     stage.settle()
     assert len(stage.supervisor.running()) == 1  # it had run well
+
+
+class Ticking(FakeClock):
+    """A clock on which time passes whenever somebody looks at it, as on a real one."""
+
+    def monotonic(self) -> float:
+        self.now += 0.001
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        # Timers of event loops may fire a little early.
+        await super().sleep(max(0.0, seconds - 0.002))
+
+
+def test_no_due_time_is_missed_however_time_passes_between_two_looks(tmp_path: Path) -> None:
+    stage = Launching(tmp_path, clock=Ticking())
+    stage.supervisor.cannot_start.add("web")
+    stage.world.want(a_service("web"))
+    stage.tell()
+
+    async def go() -> None:
+        task = asyncio.create_task(stage.provider.run(lambda: ()))
+        for _ in range(400):
+            await stage.clock.advance(0.05)
+            stage.supervisor.hear()
+            stage.tell()
+        await settle()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(go())
+    # At once, then after 0.1, 0.2, 0.4, 0.8, 1.6, 3.2 and 6.4 s.
+    assert len(stage.supervisor.tried) >= 9
 
 
 def test_slots_back_off_each_for_itself(stage: Launching) -> None:
@@ -318,7 +352,7 @@ def test_each_service_has_its_own_grace_time(stage: Launching) -> None:
         "app/other": 10.0,
     }
     stage.world.want()
-    stage.provider.look()
+    stage.provider.look(stage.clock.now)
     halts = {m["id"].split("@")[0]: m["grace_s"] for m in stage.supervisor.inbox}
     assert halts == {"web": 3.0, "other": 10.0}
 

@@ -136,8 +136,9 @@ class ProcessProvider:
             return None
         if missing := self._missing(found):
             return f"waits for {', '.join(missing)} to be healthy"
-        wait_s = self._turns.next_s(service)
-        return None if wait_s is None else f"is started again in {wait_s:.1f} s"
+        now = self._clock.monotonic()
+        due = self._turns.next_due(now, service)
+        return None if due is None else f"is started again in {due - now:.1f} s"
 
     def read_logs(
         self, application: str, service: str | None, lines: int, after: str | None
@@ -195,14 +196,17 @@ class ProcessProvider:
         await self.wait_table()
         while True:
             self._must_look.clear()
-            self.look()
-            await self._wait(POLL_S if self._retirements.instances else self._turns.next_s())
+            # One time for the whole pass: what is not due in it is still to come after it.
+            now = self._clock.monotonic()
+            self.look(now)
+            due = now + POLL_S if self._retirements.instances else self._turns.next_due(now)
+            await self._wait(due)
 
-    def look(self) -> None:
-        """One pass: plan, ask the supervisor, report."""
+    def look(self, now: float) -> None:
+        """One pass at the monotonic time `now`: plan, ask the supervisor, report."""
         services = {sid: s for sid, s in self._world.state.services.items() if s.launch is not None}
         self._forget(services)
-        todo = self._plan(services)
+        todo = self._plan(services, now)
         for instance in todo.halts - self._halted:
             self._halt(instance)
         self._retirements.set(todo.retiring)
@@ -210,7 +214,7 @@ class ProcessProvider:
             self._start(services[sid], slot)
         self.report()
 
-    def _plan(self, services: Mapping[ServiceId, Service]) -> Plan:
+    def _plan(self, services: Mapping[ServiceId, Service], now: float) -> Plan:
         wanted = {
             sid: Wanted(self._definition(service), service.scale, service.leaving)
             for sid, service in services.items()
@@ -224,7 +228,7 @@ class ProcessProvider:
         return plan(
             wanted,
             processes,
-            lambda sid, slot: sid not in waiting and self._turns.may_start(sid, slot),
+            lambda sid, slot: sid not in waiting and self._turns.may_start(sid, slot, now),
             finished.__contains__,
         )
 
@@ -341,9 +345,10 @@ class ProcessProvider:
         for sid in [sid for sid in self._definitions if sid not in services]:
             del self._definitions[sid]
 
-    async def _wait(self, pause_s: float | None) -> None:
+    async def _wait(self, due: float | None) -> None:
         waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._must_look.wait())]
-        if pause_s is not None:
+        if due is not None:
+            pause_s = max(0.0, due - self._clock.monotonic())
             waits.append(asyncio.ensure_future(self._clock.sleep(pause_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

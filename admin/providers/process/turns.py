@@ -30,16 +30,15 @@ class Turns:
         turn.due_s = self._clock.monotonic() + delay_s
         return delay_s
 
-    def may_start(self, service: ServiceId, slot: int) -> bool:
+    def may_start(self, service: ServiceId, slot: int, now: float) -> bool:
         """Has its wait ended?"""
         turn = self._of.get((service, slot))
-        return turn is None or turn.due_s <= self._clock.monotonic()
+        return turn is None or turn.due_s <= now
 
-    def next_s(self, service: ServiceId | None = None) -> float | None:
-        """How long until the next wait (of a service) ends; None: nothing waits."""
-        now = self._clock.monotonic()
-        waits = (t.due_s - now for (sid, _), t in self._of.items() if service in (None, sid))
-        return min((wait for wait in waits if wait > 0), default=None)
+    def next_due(self, now: float, service: ServiceId | None = None) -> float | None:
+        """When the next wait (of a service) ends that had not ended `now`; None: none."""
+        dues = (t.due_s for (sid, _), t in self._of.items() if service in (None, sid))
+        return min((due for due in dues if due > now), default=None)
 
     def end_waits(self) -> None:
         """Let everybody try at once."""
