@@ -19,9 +19,10 @@ from gateway.core.commands import (
     EndSmooth,
     RollbackRelease,
 )
-from gateway.core.errors import Refused
+from gateway.core.errors import Code, Refused
 from gateway.core.model import ServiceId
 from gateway.core.phases import Event
+from gateway.core.readiness import is_ready
 from gateway.core.release import Colour, ConfirmMode, Phase, Release, Strategy
 from gateway.core.releasing import has_happened
 
@@ -50,6 +51,8 @@ ReleaseStep = AdvanceRelease | ConfirmRelease | EndSmooth | RollbackRelease
 class _Clean:
     """How long a release has shown no error."""
 
+    asked: float
+    """When the smooth confirmation was asked for; another one begins anew."""
     since: float
     errors: int
     is_moved: bool
@@ -86,7 +89,8 @@ class ReleaseDriver:
                 if (step := self._next(release)) is not None:
                     await self._take(release, step)
             ids = {r.id for r in flying}
-            self._clean = {id: c for id, c in self._clean.items() if id in ids}
+            asked = {r.id: r.smooth.since for r in flying if r.smooth is not None}
+            self._clean = {id: c for id, c in self._clean.items() if asked.get(id) == c.asked}
             self._not_before = {id: t for id, t in self._not_before.items() if id in ids}
             if not flying:
                 await self._has_changed.wait()
@@ -120,6 +124,8 @@ class ReleaseDriver:
             case Phase.PENDING_CONFIRMATION if release.smooth is not None:
                 return self._smooth(release)
             case Phase.PENDING_CONFIRMATION if release.strategy is Strategy.STANDARD:
+                if not is_ready(self._controller.state, self._controller.observed, release):
+                    return None  # asking would only be refused, again and again
                 return ConfirmRelease(
                     release.id, ConfirmMode.SMOOTH, self._clock.time(), GATEWAY.name
                 )
@@ -156,9 +162,12 @@ class ReleaseDriver:
         assert release.smooth is not None
         now, errors = self._clock.monotonic(), sum(map(self._errors, release.ids(Colour.GREEN)))
         clean = self._clean.get(release.id)
+        if clean is not None and clean.asked != release.smooth.since:
+            clean = None
         if clean is None or errors > clean.errors or not clean.is_moved:
             is_moved = (clean is not None and clean.is_moved) or self._controller.is_applied
-            self._clean[release.id] = clean = _Clean(now, errors, is_moved)
+            asked = release.smooth.since
+            self._clean[release.id] = clean = _Clean(asked, now, errors, is_moved)
         if now - clean.since >= CLEAN_S:
             reason = f"{CLEAN_S:.0f} s without errors on the new services"
             return ConfirmRelease(
@@ -184,6 +193,8 @@ class ReleaseDriver:
         except Refused as refusal:
             log.warning("%s stays %s: %s", release.id, release.phase.value, refusal.detail)
             self._not_before[release.id] = self._clock.monotonic() + RETRY_S
+            if refusal.code is Code.STORE_UNAVAILABLE:
+                return  # nothing is wrong with the release: the same again
             if isinstance(step, ConfirmRelease) and step.mode is ConfirmMode.PLAIN:
                 await self._end_smooth(release, refusal.detail)
             return

@@ -213,9 +213,11 @@ def _as_before(release: Release, route: Route, side: Sides, before: Weights) -> 
     """The weights from before a smooth confirmation; what others got meanwhile stays theirs."""
     mine = (*side.old, *(side.new or guards.heirs(release, route, side)))
     others = {sid: w for sid, w in route.weights.items() if sid not in mine}
-    if others == {sid: w for sid, w in before.items() if sid not in mine}:
+    is_as_it_was = others == {sid: w for sid, w in before.items() if sid not in mine}
+    whole = part(before, mine)
+    if is_as_it_was and (part(route.weights, mine) == whole or not any(others.values())):
         return before
-    if not (whole := part(before, mine)):
+    if not whole:
         return {**route.weights, **dict.fromkeys(mine, 0)}
     stay = mine[len(side.old) :]
     return moved(route.weights, side.old, stay, Fraction(part(before, stay), whole), before)

@@ -376,6 +376,18 @@ def test_given_up_beside_others_leaves_what_they_got_meanwhile() -> None:
     assert stage.weights() == {"v1": 40, "-/x": 150, "v2": 10}
 
 
+def test_given_up_after_an_operator_changed_the_releases_part_leaves_others_their_share() -> None:
+    stage = Stage()
+    stage.begin(V1)
+    stage.do(by_hand("x", "shop.example", coexist=True))
+    stage.weigh("shop.example", x=50, v1=10)
+    stage.release(V2)
+    stage.confirm(ConfirmMode.SMOOTH)
+    stage.weigh("shop.example", v2=1)
+    stage.end_smooth()
+    assert stage.weights() == {"v1": 1, "-/x": 50, "v2": 0}
+
+
 def test_given_up_though_somebody_joined_meanwhile_the_old_have_their_traffic_back() -> None:
     stage = released()
     stage.shift(20)
