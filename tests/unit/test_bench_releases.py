@@ -7,8 +7,9 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from bench.passages import Stage, Story, bounded
 from bench.records import Outcome, Request
-from bench.releases import Story, bounded
+from bench.release_kills import blows
 from bench.retirements import Farewell, Retirement, farewells
 from bench.shop import VERSIONS, Shop, after, template
 from gateway.core.templates import parse
@@ -58,6 +59,14 @@ def test_a_retirement_is_judged_until_its_number_may_come_back_and_no_longer(kep
         assert not again or one.until < again[0]
 
 
+def test_blows_fall_on_every_stage_at_moments_that_can_be_repeated() -> None:
+    found = blows(20)
+    assert found == blows(20)
+    stages = [blow.stage for blow in found]
+    assert {stages.count(stage) for stage in Stage} == {4}
+    assert stages != sorted(stages)
+
+
 def test_versions_go_round() -> None:
     assert [after(version) for version in (1, 2, VERSIONS)] == [2, 3, 1]
 
@@ -65,7 +74,7 @@ def test_versions_go_round() -> None:
 def test_only_own_processes_are_counted_as_versions() -> None:
     shop = Shop(20_000)
     assert shop.version_of("/usr/bin/python3 -m bench.responder 20007=v3 says hello. ") == 3
-    assert shop.version_of("/usr/bin/python3 -m bench.responder 20100=v3 says hello. ") is None
+    assert shop.version_of("/usr/bin/python3 -m bench.responder 21000=v3 says hello. ") is None
     assert shop.version_of("/usr/bin/python3 -m bench.responder 19999=v3 says hello. ") is None
     assert shop.version_of("/usr/bin/python3 -m gateway run") is None
 
