@@ -3,7 +3,7 @@
 #   make run     the gateway with a demo behind it, and a tour to paste
 #   make test    all tests
 #   make check   format, lint, types, layers
-#   make bench   the figures of docs/performance.md, about 4 minutes (bench-quick: 1)
+#   make bench   the figures of docs/performance.md, about 6 minutes (bench-quick: 2)
 #   make lock    pin the dependencies anew (needs uv)
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
