@@ -211,9 +211,8 @@ class Attempt:
             data = rest
 
     def _pass_on(self, interim: ResponseHead) -> None:
-        """Forward a 1xx, but no `100 Continue` nobody waits for, and none to HTTP/1.0."""
-        head = self.exchange.head
-        if head.minor and (interim.status != 100 or head.expect_continue):
+        """Forward a 1xx, but none to HTTP/1.0 (RFC 9110, 15.2)."""
+        if self.exchange.head.minor:
             self.exchange.client.write(render_interim(interim))
 
     def _bad(self, detail: str) -> None:

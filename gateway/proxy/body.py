@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .chunked import ChunkedDecoder, encode_chunk, last_chunk
 from .codec import Framing
+from .fields import NOTHING_LISTED
 
 # Looking a member up in its class costs 85 ns on CPython 3.11, several times a request.
 _NONE = Framing.NONE
@@ -21,19 +22,27 @@ class Body:
     """One message's body. `framing`/`length` as received, `out` as to be sent.
 
     done: its end was read. rest: what came behind the end. size: payload bytes
-    so far. `fault` is the status of Malformed when the sender breaks the coding.
+    so far. `fault` is the status of Malformed when the sender breaks the coding, `listed` are
+    trailers that are not passed on (`heads`).
     """
 
     __slots__ = ("_decoder", "_left", "done", "framing", "out", "rest", "size")
 
-    def __init__(self, framing: Framing, length: int, out: Framing, fault: int) -> None:
+    def __init__(
+        self,
+        framing: Framing,
+        length: int,
+        out: Framing,
+        fault: int,
+        listed: frozenset[bytes] = NOTHING_LISTED,
+    ) -> None:
         self.framing = framing
         self.out = out
         self.done = framing is _NONE or (framing is _LENGTH and length == 0)
         self.rest = b""
         self.size = 0
         self._left = length
-        self._decoder = ChunkedDecoder(fault) if framing is _CHUNKED else None
+        self._decoder = ChunkedDecoder(fault, listed=listed) if framing is _CHUNKED else None
 
     def feed(self, data: bytes) -> bytes:
         """What to send on for `data`. Raises Malformed, with nothing of `data` passed on."""

@@ -13,6 +13,7 @@ cdef class ChunkedDecoder:
     cdef int _state
     cdef long long _left
     cdef bytes _part
+    cdef frozenset _listed
     cdef Py_ssize_t _extensions, _trailer_bytes, _trailer_fields
 
     @cython.locals(out=list, at=Py_ssize_t)

@@ -322,7 +322,7 @@ class ClientConnection(asyncio.Protocol):
                 error.status,
                 error.reason,
                 close=True,
-                extra=extra if error.status == 405 else b"",
+                extra=self.plane.date.line + (extra if error.status == 405 else b""),
             )
         )
         self.plane.refused(self, error.status)

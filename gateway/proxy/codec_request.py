@@ -34,6 +34,12 @@ _NO_PROXY = (
     "this gateway is no forward proxy. A proxy for callers whose template declares external_links, "
     "it serves http:// URLs of its routes only: unset https_proxy, or name the host in no_proxy"
 )
+_NOT_SERVED = {
+    b"CONNECT": (501, "CONNECT is not supported: " + _NO_PROXY),
+    b"TRACE": (405, "TRACE is not allowed"),
+    # Never a request: HTTP/2 begins with it, so that HTTP/1.1 ends here (RFC 9113, 3.4 and 11.6).
+    b"PRI": (501, "PRI is no method of HTTP/1.1"),
+}
 
 
 def parse_request(
@@ -46,7 +52,7 @@ def parse_request(
     a head is refused at once.
 
     Raises Malformed: 400, 405 (TRACE), 414 (no complete request line within the limit),
-    417 (unknown expectation), 431, 501 (CONNECT, unknown transfer coding), 505.
+    417 (unknown expectation), 431, 501 (CONNECT, PRI, unknown transfer coding), 505.
     """
     start = _empty_lines(data) if data[:1] == b"\r" else 0
     resume = searched - 3
@@ -113,6 +119,8 @@ def _read_request_fields(head: RequestHead, lines: list[bytes]) -> None:
         elif kind == f.TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(400, "more than one Transfer-Encoding")
+            if b"\t" in line:  # a blank to RFC 9110, 5.6.3, a part of the coding to llhttp
+                raise Malformed(400, "tab in Transfer-Encoding")
             coding = value
         elif kind == f.FORWARDING:
             if head.forwarding is None:
@@ -146,7 +154,11 @@ def _read_request_fields(head: RequestHead, lines: list[bytes]) -> None:
     _read_target(head, host)
     _frame_request(head, length, coding)
     options = NO_OPTIONS if connection is None else f.read_connection(connection, 400)
-    head.keep_alive = not options.close and (head.minor == 1 or options.keep_alive)
+    # A proxy must not keep a connection of HTTP/1.0 (RFC 9112, 9.3); to others this is no proxy.
+    head.keep_alive = not options.close and (
+        head.minor == 1 or (options.keep_alive and not head.is_absolute)
+    )
+    head.listed = options.listed
     if options.listed:
         head.fields = f.without_listed(kept, options.listed)
     head.expect_continue = False
@@ -171,10 +183,8 @@ def _read_target(head: RequestHead, host: bytes | None) -> None:
     """Sets target, path, host and authority (RFC 9112, 3.2 and 3.3)."""
     target = head.target
     method = head.method
-    if method == b"CONNECT":
-        raise Malformed(501, "CONNECT is not supported: " + _NO_PROXY)
-    if method == b"TRACE":
-        raise Malformed(405, "TRACE is not allowed")
+    if method in _NOT_SERVED:
+        raise Malformed(*_NOT_SERVED[method])
     if host is not None:
         head.host, head.authority = f.read_authority(host)
     elif head.minor == 1:

@@ -86,6 +86,8 @@ def _read_response_fields(head: ResponseHead, lines: list[bytes], method: bytes)
         elif kind == f.TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(502, "more than one Transfer-Encoding")
+            if b"\t" in line:  # a blank to RFC 9110, 5.6.3, a part of the coding to llhttp
+                raise Malformed(502, "tab in Transfer-Encoding")
             coding = value
         elif kind == f.CONNECTION:
             connection = value if connection is None else connection + b"," + value
@@ -95,6 +97,7 @@ def _read_response_fields(head: ResponseHead, lines: list[bytes], method: bytes)
             head.trailer = value if head.trailer is None else head.trailer + b", " + value
     options = NO_OPTIONS if connection is None else f.read_connection(connection, 502)
     head.keep_alive = not options.close and (head.minor == 1 or options.keep_alive)
+    head.listed = options.listed
     head.fields = f.without_listed(kept, options.listed) if options.listed else kept
     _frame_response(head, length, coding, method)
     head.upgrade = False
@@ -121,10 +124,14 @@ def _frame_response(
         if coding.lower() != b"chunked":
             raise Malformed(502, "unknown transfer coding")
     status = head.status
-    if status < 200 or status == 204:
-        head.framing = _NONE
-        # Neither framing field may be here (RFC 9110, 8.6; RFC 9112, 6.1): a body may follow.
+    # RFC 9110, 8.6; RFC 9112, 6.1: neither framing field may be with 1xx or 204.
+    if status < 200:
         if coding is not None or size > 0:
+            raise Malformed(502, "framing field in an interim answer")
+        head.framing = _NONE
+    elif status == 204:
+        head.framing = _NONE
+        if coding is not None or size > 0:  # a body may follow
             head.keep_alive = False
     elif method == b"HEAD" or status == 304:
         head.framing = _NONE

@@ -28,6 +28,7 @@ from .acceptor import Acceptor
 from .access_log import AccessLog
 from .client import ClientConnection, Entrypoint, Phase
 from .codec import HeadLimits, RequestHead
+from .dates import DateLine
 from .exchange import Exchange
 from .health import serve_health
 from .reasons import Reason
@@ -81,6 +82,7 @@ class DataPlane:
         """Connections end after the request under way."""
         self.world = World(slot, random.random)
         self.budget = RetryBudget()
+        self.date = DateLine(time.time())
         self._report = report
         self._random_bits = random.SystemRandom().getrandbits(64) ^ slot
         self._ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - not secret
@@ -293,6 +295,7 @@ class DataPlane:
             del self._pools[pool]
             pool.close()
         self.world.tick(now)
+        self.date.tick(time.time())
         self._publish_gauges()
         self._flush_log()
 

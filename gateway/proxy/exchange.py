@@ -370,7 +370,7 @@ class Exchange:
         framing = client_framing(response, head.method, head.minor)
         if framing is _FRAMED_UNTIL_CLOSE or not self.upload.done or self.plane.closing:
             self._close = True
-        self._answer = Body(response.framing, response.length, framing, 502)
+        self._answer = Body(response.framing, response.length, framing, 502, response.listed)
         self.stage = _ANSWERING
         self._relay(rest, self._answered(response, framing))
 
@@ -382,7 +382,7 @@ class Exchange:
         self._response = response
         self.status = response.status
         self.upstream_s = self.plane.time() - self._waiting_since
-        extra = target.fields
+        extra = target.fields if response.has_date else target.fields + self.plane.date.line
         moved = decision.pinned is not attempt.instance
         if self.sticky is not _STICKY_OFF and (moved or decision.renew):
             if moved and self.sticky is _STICKY_HIT:
@@ -522,6 +522,7 @@ class Exchange:
                 close=self._close,
                 keep_alive_10=not head.minor and not self._close,
                 head_only=head.method == b"HEAD",
+                extra=self.plane.date.line,
             )
         )
         self._finish()

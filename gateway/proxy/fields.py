@@ -100,7 +100,7 @@ _SPECIAL_RESPONSE = _SPECIAL | {
 # Names a client may not spell in another way: an instance that flattens names (CGI, WSGI: `-` and
 # `_` are one) would take them for the gateway's own statement.
 _RESERVED_FLAT = frozenset({b"forwarded", b"proxy", b"xgatewayservice", b"xrealip", b"xrequestid"})
-_FRAMING_FLAT = frozenset({b"contentlength", b"transferencoding"})
+FRAMING_FLAT = frozenset({b"contentlength", b"transferencoding"})
 
 PROTECTED = frozenset(
     b"""
@@ -151,7 +151,7 @@ def classify_request(name: bytes) -> int:
     if TOKEN.fullmatch(name) is None:
         raise Malformed(400, "invalid field name")
     letters = lower.translate(None, _NOT_LETTERS)
-    if letters in _FRAMING_FLAT:
+    if letters in FRAMING_FLAT:
         raise Malformed(400, "disguised framing field")
     if letters in _RESERVED_FLAT:
         return DROP
@@ -168,7 +168,7 @@ def classify_response(name: bytes) -> int:
         return kind
     if TOKEN.fullmatch(name) is None:
         raise Malformed(502, "invalid field name")
-    return DROP if flat(name) in _FRAMING_FLAT else PLAIN
+    return DROP if flat(name) in FRAMING_FLAT else PLAIN
 
 
 def read_length(value: bytes, status: int) -> int:
@@ -223,6 +223,7 @@ class Options:
         self.listed = frozenset(names - _SELF_SPEAKING - PROTECTED)
 
 
+NOTHING_LISTED: frozenset[bytes] = frozenset()
 _SELF_SPEAKING = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 NO_OPTIONS = Options(())
 _KNOWN_OPTIONS = {

@@ -15,6 +15,7 @@ cdef class RequestHead:
     cdef public object max_forwards
     cdef public Py_ssize_t size
     cdef public list fields
+    cdef public frozenset listed
     cdef public list forwarding
 
 
@@ -26,3 +27,4 @@ cdef class ResponseHead:
     cdef public bint keep_alive, upgrade, has_date
     cdef public Py_ssize_t size
     cdef public list fields
+    cdef public frozenset listed

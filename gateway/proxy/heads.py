@@ -58,6 +58,7 @@ class RequestHead:
         "is_absolute",
         "keep_alive",
         "length",
+        "listed",
         "max_forwards",
         "method",
         "minor",
@@ -107,6 +108,8 @@ class RequestHead:
     """Bytes consumed, leading empty lines and the last one included."""
     fields: list[bytes]
     """Lines that go upstream as they are."""
+    listed: frozenset[bytes]
+    """Names (lower case) that Connection listed: not in `fields`, nor to be passed on as trailers."""
     forwarding: list[tuple[bytes, bytes]] | None
     """Forwarding fields (lower-case name, value): they count only from a trusted peer."""
     trailer: bytes | None
@@ -125,6 +128,7 @@ class ResponseHead:
         "has_date",
         "keep_alive",
         "length",
+        "listed",
         "minor",
         "reason",
         "size",
@@ -149,6 +153,8 @@ class ResponseHead:
     """Bytes consumed."""
     fields: list[bytes]
     """Lines that go to the client as they are."""
+    listed: frozenset[bytes]
+    """As in `RequestHead`."""
     announced: int
     """Content-Length of an answer to HEAD or a 304, which has no body; -1: none."""
     trailer: bytes | None

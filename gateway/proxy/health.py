@@ -30,6 +30,7 @@ def serve_health(client: ClientConnection, head: RequestHead) -> None:
             close=close,
             keep_alive_10=not head.minor and not close,
             head_only=head.method == b"HEAD",
+            extra=plane.date.line,
         )
     )
     client.served(not close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .body import Body
 from .codec import Framing, RequestHead
+from .fields import NOTHING_LISTED
 from .retry import IDEMPOTENT, REPLAY_BYTES
 
 HELD_BYTES = 64 * 1024
@@ -19,8 +20,14 @@ class Upload(Body):
 
     __slots__ = ("_is_idempotent", "_kept", "_kept_bytes")
 
-    def __init__(self, framing: Framing, length: int, is_idempotent: bool) -> None:
-        super().__init__(framing, length, framing, 400)
+    def __init__(
+        self,
+        framing: Framing,
+        length: int,
+        is_idempotent: bool,
+        listed: frozenset[bytes] = NOTHING_LISTED,
+    ) -> None:
+        super().__init__(framing, length, framing, 400, listed)
         self._is_idempotent = is_idempotent
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
@@ -71,4 +78,4 @@ def upload_of(head: RequestHead) -> Upload:
     """The body to come behind a request's head."""
     if head.framing is Framing.NONE:
         return _NO_UPLOAD
-    return Upload(head.framing, head.length, head.method in IDEMPOTENT)
+    return Upload(head.framing, head.length, head.method in IDEMPOTENT, head.listed)

@@ -382,9 +382,7 @@ def test_a_missing_reason_leaves_a_valid_status_line() -> None:
 
 
 def test_interim_answers_carry_their_fields_only() -> None:
-    data = (
-        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: close\r\nContent-Length: 3\r\n\r\n"
-    )
+    data = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: close\r\nKeep-Alive: x\r\n\r\n"
     head = parse_response(data, b"GET", LIMITS)
     assert head is not None
     assert render_interim(head) == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"

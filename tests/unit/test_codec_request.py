@@ -200,13 +200,19 @@ def test_when_a_client_connection_is_kept(
     assert get(*fields, version=b"HTTP/1.%d" % minor).keep_alive is keep_alive
 
 
+def test_as_to_a_proxy_a_connection_of_http10_is_not_kept() -> None:
+    for version, keep_alive in ((b"1.0", False), (b"1.1", True)):
+        line = b"GET http://shop.example/ HTTP/" + version
+        assert read(raw(line, b"Connection: keep-alive")).keep_alive is keep_alive
+
+
 def test_framing_of_bodies() -> None:
     assert (post().framing, post().length) == (Framing.NONE, -1)
     zero = post(b"Content-Length: 0")
     assert (zero.framing, zero.length) == (Framing.LENGTH, 0)
     longest = post(b"Content-Length: 9223372036854775807")
     assert longest.length == 2**63 - 1
-    for spelling in (b"Transfer-Encoding: chunked", b"TRANSFER-ENCODING:CHUNKED\t"):
+    for spelling in (b"Transfer-Encoding: chunked", b"TRANSFER-ENCODING:CHUNKED "):
         head = post(spelling)
         assert (head.framing, head.length) == (Framing.CHUNKED, -1)
     assert get(b"Content-Length: 3").length == 3
@@ -333,6 +339,7 @@ REFUSED: list[tuple[str, bytes, int]] = [
     ("absolute, HTTPS", raw(b"GET HTTPS://shop.example/ HTTP/1.1"), 421),
     ("CONNECT", raw(b"CONNECT shop.example:80 HTTP/1.1"), 501),
     ("CONNECT origin-form", raw(b"CONNECT / HTTP/1.1"), 501),
+    ("PRI", raw(b"PRI / HTTP/1.1"), 501),
     ("TRACE", raw(b"TRACE / HTTP/1.1"), 405),
     # RFC 9112, 3.2: Host
     ("no Host", raw(G, host=None), 400),
@@ -402,6 +409,8 @@ REFUSED: list[tuple[str, bytes, int]] = [
     ("empty element", raw(P, b"Transfer-Encoding: ,chunked"), 501),
     ("empty", raw(P, b"Transfer-Encoding:"), 400),
     ("TE in HTTP/1.0", raw(b"POST / HTTP/1.0", b"Transfer-Encoding: chunked"), 400),
+    ("TE with a tab before", raw(P, b"Transfer-Encoding:\tchunked"), 400),
+    ("TE with a tab behind", raw(P, b"Transfer-Encoding: chunked\t"), 400),
     ("TE with VT", raw(P, b"Transfer-Encoding:\x0bchunked"), 400),
     ("TE with NBSP", raw(P, b"Transfer-Encoding:\xa0chunked"), 400),
     ("TE space colon", raw(P, b"Transfer-Encoding : chunked"), 400),

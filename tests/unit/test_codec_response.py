@@ -113,6 +113,7 @@ CHUNKED = (b"Transfer-Encoding: chunked",)
         (b"HTTP/1.1 204 No Content", LENGTH_5, b"GET", Framing.NONE, -1, -1, False),
         (b"HTTP/1.1 204 No Content", CHUNKED, b"GET", Framing.NONE, -1, -1, False),
         (b"HTTP/1.1 103 Early Hints", (), b"GET", Framing.NONE, -1, -1, True),
+        (b"HTTP/1.1 100 Continue", (b"Content-Length: 0",), b"GET", Framing.NONE, -1, -1, True),
     ],
 )
 def test_framing(
@@ -217,8 +218,12 @@ REFUSED: list[tuple[str, bytes]] = [
     ("chunked twice", raw(H, b"Transfer-Encoding: chunked, chunked")),
     ("gzip", raw(H, b"Transfer-Encoding: gzip")),
     ("gzip, chunked", raw(H, b"Transfer-Encoding: gzip, chunked")),
+    ("TE with a tab", raw(H, b"Transfer-Encoding: chunked\t")),
     ("TE in HTTP/1.0", raw(b"HTTP/1.0 200 OK", b"Transfer-Encoding: chunked")),
     ("Connection no token", raw(H, b"Connection: a b")),
+    # RFC 9110, 8.6; RFC 9112, 6.1: what is behind it would be a body to some
+    ("103 with CL", raw(b"HTTP/1.1 103 x", b"Content-Length: 3")),
+    ("100 with TE", raw(b"HTTP/1.1 100 x", b"Transfer-Encoding: chunked")),
     # RFC 9110, 7.8
     ("101 to nothing", raw(b"HTTP/1.1 101 Switching Protocols")),
     ("101 to h2c", raw(b"HTTP/1.1 101 x", b"Upgrade: h2c", b"Connection: Upgrade")),
