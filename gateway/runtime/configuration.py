@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pydantic_core import ErrorDetails
 
 from . import yaml_loader
 from .configuration_checks import check
-from .settings import RESTART_ONLY, Settings
+from .settings import HUP_IN_ENTRYPOINTS, RESTART_ONLY, Settings
 from .yaml_loader import Document, Place, YamlProblem
 
 _ADAPTER = TypeAdapter(Settings)
@@ -99,7 +100,18 @@ def parse(data: bytes | str, source: str = "configuration") -> Settings:
 
 def refused_changes(old: Settings, new: Settings) -> tuple[str, ...]:
     """The top-level keys that differ and that only a restart can change, sorted."""
-    return tuple(k for k in sorted(RESTART_ONLY) if getattr(old, k) != getattr(new, k))
+    was, will = _without_what_hup_changes(old), _without_what_hup_changes(new)
+    return tuple(k for k in sorted(RESTART_ONLY) if getattr(was, k) != getattr(will, k))
+
+
+def _without_what_hup_changes(settings: Settings) -> Settings:
+    nothing: dict[str, Any] = dict.fromkeys(HUP_IN_ENTRYPOINTS)
+    return dataclasses.replace(
+        settings,
+        entrypoints={
+            name: dataclasses.replace(one, **nothing) for name, one in settings.entrypoints.items()
+        },
+    )
 
 
 def _problems(document: Document, found: Mapping[Place, str]) -> list[Problem]:
@@ -140,9 +152,19 @@ def _validate(content: dict[str, Any]) -> tuple[Settings | None, dict[Place, str
             for detail in error.errors(include_url=False):
                 details.setdefault(_place(detail, content), []).append(detail)
             for place, several in details.items():
-                found.setdefault(place, _message(place, several))
+                if not _follows_from_others(place, several, details):
+                    found.setdefault(place, _message(place, several))
             content = _pruned(content, details)
     return None, found
+
+
+def _follows_from_others(
+    place: Place, details: Sequence[ErrorDetails], all_places: Iterable[Place]
+) -> bool:
+    """Is a list too short only because entries of it are wrong?"""
+    return details[0]["type"] == "too_short" and any(
+        len(other) > len(place) and other[: len(place)] == place for other in all_places
+    )
 
 
 def _place(detail: ErrorDetails, content: object) -> Place:
@@ -248,8 +270,16 @@ def _section(place: Place) -> type[Any]:
     """The settings class whose keys stand at `place`."""
     kind: Any = Settings
     for step in place:
-        hint = (
-            typing.get_type_hints(kind).get(str(step)) if dataclasses.is_dataclass(kind) else None
-        )
-        kind = typing.get_args(kind)[1] if hint is None else hint
+        if dataclasses.is_dataclass(kind):
+            kind = _bare(typing.get_type_hints(kind)[str(step)])
+        else:  # an entry of a list, or of a section with names of the user's own
+            arguments = typing.get_args(kind)
+            kind = _bare(arguments[1] if typing.get_origin(kind) is dict else arguments[0])
     return typing.cast(type[Any], kind)
+
+
+def _bare(kind: Any) -> Any:
+    """The type without `| None`."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return next(k for k in typing.get_args(kind) if k is not type(None))
+    return kind

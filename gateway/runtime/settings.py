@@ -38,6 +38,42 @@ class AdminAuth(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateSettings:
+    """Files in PEM form: a certificate followed by its chain, and its private key."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    cert: str
+    key: str | None = None
+    """None: in the same file."""
+
+
+@dataclass(frozen=True, slots=True)
+class HstsSettings:
+    """Strict-Transport-Security (RFC 6797): browsers use nothing but https from then on."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    max_age: Annotated[int, Ge(0), Le(86400 * 3650)] = 31536000
+    include_subdomains: bool = False
+    preload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """What makes an entrypoint one for https."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    certificates: Annotated[tuple[CertificateSettings, ...], MinLen(1)]
+    """The first one is for clients that name no host, or one that no certificate is for."""
+    minimum: Literal["1.2", "1.3"] = "1.2"
+    strict_sni: bool = False
+    """Refuse the handshake with such clients instead."""
+    hsts: HstsSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EntrypointSettings:
     """A data-plane listener. `internal` ones also serve internal routes."""
 
@@ -45,6 +81,9 @@ class EntrypointSettings:
 
     listen: str
     internal: bool = False
+    tls: TlsSettings | None = None
+    redirect_https: Annotated[int, Ge(1), Le(65535)] | None = None
+    """Send clients to https on this port instead of serving them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +156,7 @@ class TimeoutSettings:
     idle_stream: Seconds = 300.0
     tunnel: Seconds = 3600.0
     client_header: Seconds = 10.0
+    tls_handshake: Seconds = 10.0
     client_body: Seconds = 60.0
     client_idle: Seconds = 75.0
     upstream_idle: Seconds = 4.0
@@ -134,6 +174,16 @@ class LimitSettings:
     headers: Annotated[int, Ge(8), Le(100_000)] = 128
     body_bytes: Annotated[int, Ge(0)] | None = None
     connections: Count | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTlsSettings:
+    """TLS to instances."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    ca: str | None = None
+    """A file with the authorities whose certificates are accepted; None: the system's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +276,7 @@ class Settings:
     ejection: EjectionSettings = EjectionSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     limits: LimitSettings = LimitSettings()
+    upstream_tls: UpstreamTlsSettings = UpstreamTlsSettings()
     releases: ReleaseSettings = ReleaseSettings()
     retention: RetentionSettings = RetentionSettings()
     providers: ProviderSettings = ProviderSettings()
@@ -257,6 +308,39 @@ RESTART_ONLY = frozenset(
 )
 """Top-level keys that a HUP cannot change; a file that changes one is refused as a whole."""
 
+HUP_IN_ENTRYPOINTS = frozenset({"tls", "redirect_https"})
+"""Of an entrypoint, what a HUP can change all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What stands in the files of a `CertificateSettings`, checked. Times are since the epoch.
+
+    `chain` and `private_key` are PEM. `names` are lower case: host names, `*.suffix`,
+    addresses. `problem` says why what stands in the files now was not taken instead.
+    """
+
+    files: CertificateSettings
+    chain: str
+    private_key: str
+    names: tuple[str, ...]
+    not_before: float
+    not_after: float
+    problem: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.files.cert!r}, {self.names!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenSettings(Settings):
+    """The settings as children get them: with the contents of the files they name."""
+
+    certificates: tuple[Certificate, ...] = ()
+    """Of all entrypoints, each file once. The control process gets them without keys."""
+    authorities: str | None = None
+    """PEM of `upstream_tls.ca`."""
+
 
 def to_json(settings: Settings) -> bytes:
     """The form children get their settings in."""
@@ -265,7 +349,8 @@ def to_json(settings: Settings) -> bytes:
 
 def from_json(data: bytes | str) -> Settings:
     """The inverse of `to_json`; trusts its input."""
-    value: Settings = _build(Settings, orjson.loads(data))
+    content = orjson.loads(data)
+    value: Settings = _build(GivenSettings if "certificates" in content else Settings, content)
     return value
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.runtime.configuration import parse
 from gateway.runtime.settings import (
+    HUP_IN_ENTRYPOINTS,
     RESTART_ONLY,
     AdminSettings,
     AffinitySettings,
@@ -61,21 +62,27 @@ def keys(kind: type[typing.Any], prefix: str = "") -> Iterator[tuple[str, object
     hints = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         place, hint = prefix + field.name, hints[field.name]
-        if typing.get_origin(hint) is dict and dataclasses.is_dataclass(typing.get_args(hint)[1]):
-            yield from keys(typing.get_args(hint)[1], f"{place}.NAME.")
-        elif dataclasses.is_dataclass(hint):
+        inner = [a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)]
+        if typing.get_origin(hint) is dict and inner:
+            yield from keys(typing.cast(type[typing.Any], inner[0]), f"{place}.NAME.")
+            continue
+        if dataclasses.is_dataclass(hint):
             yield from keys(typing.cast(type[typing.Any], hint), place + ".")
-        elif field.default_factory is not dataclasses.MISSING:
+            continue
+        if field.default_factory is not dataclasses.MISSING:
             yield place, field.default_factory()
         else:
             yield place, field.default
+        end = "[]." if typing.get_origin(hint) is tuple else "."
+        for kind_inside in inner:  # the entries of a list, or a section that may be null
+            yield from keys(typing.cast(type[typing.Any], kind_inside), place + end)
 
 
 def rows() -> dict[str, tuple[str, str]]:
     """The table of the page: key -> default, how it changes."""
     found = {}
     for line in PAGE.read_text().splitlines():
-        match = re.fullmatch(r"\| `([a-zA-Z_.]+)` \| (.*?) \| .+ \| (HUP|restart) \|", line)
+        match = re.fullmatch(r"\| `([a-zA-Z_.\[\]]+)` \| (.*?) \| .+ \| (HUP|restart) \|", line)
         if match:
             assert match[1] not in found, f"{match[1]} is documented twice"
             found[match[1]] = (match[2], match[3])
@@ -93,8 +100,9 @@ def test_every_key_is_documented_with_its_default_and_no_other() -> None:
 
 def test_the_documentation_says_which_keys_need_a_restart() -> None:
     for key, (_, how) in rows().items():
-        expected = "restart" if key.split(".")[0] in RESTART_ONLY else "HUP"
-        assert how == expected, key
+        section, *rest = key.split(".")
+        is_fixed = section in RESTART_ONLY and not HUP_IN_ENTRYPOINTS & set(rest)
+        assert how == ("restart" if is_fixed else "HUP"), key
 
 
 def test_the_documented_examples_are_valid() -> None:
@@ -108,5 +116,5 @@ def _as_yaml(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str):
-        return f'"{value}"' if value.isdigit() or ":" in value else str(value)
+        return f'"{value}"' if value.replace(".", "").isdigit() or ":" in value else str(value)
     return orjson.dumps(value).decode()
