@@ -318,6 +318,10 @@ def check_invariants(state: State) -> None:
     in_flight = {r.id: r.application for r in state.releases.values() if not r.phase.is_over}
     named = {a.release: a.name for a in state.applications.values() if a.release is not None}
     assert in_flight == named
+    owners = {s.application for s in state.services.values()}
+    for application in state.applications.values():
+        is_to_stay = application.template is not None and not application.leaving
+        assert is_to_stay or application.release or application.name in owners, "it has ended"
     for found in state.services.values():
         if found.application != "-":
             assert found.leaving or _has_owner(state, found), f"{found.id} is nobody's"
