@@ -39,6 +39,7 @@ from gateway.runtime.settings import Settings
 from .clock import SystemClock
 from .controller import Controller
 from .health import HealthChecker
+from .launched import Launched
 from .providers.process import ProcessProvider
 from .publisher import Publisher
 from .releases import ReleaseDriver
@@ -168,7 +169,9 @@ class Control:
                 figures.sample()
 
         self._spawn("figures", sample())
-        context = Context(controller, figures, launched=_Launched(provider, checker))
+        context = Context(
+            controller, figures, launched=Launched(controller, provider, checker, clock)
+        )
         self._spawn("removal", Remover(controller, open_work, clock).run())
         driver = ReleaseDriver(controller, figures.errors, context.launched.failures, clock)
         self._spawn("releases", driver.run())
@@ -261,15 +264,6 @@ class Control:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-class _Launched:
-    """What the API tells about instances beyond their state (`api.context.Launched`)."""
-
-    def __init__(self, provider: ProcessProvider, checker: HealthChecker) -> None:
-        self.failures = provider.failures
-        self.read_logs = provider.read_logs
-        self.why_not = checker.why_not
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Pa
 
 
 def test_a_command_starts_with_the_usual_signals() -> None:
-    assert run(probe(sh("grep -q 'SigIgn:.0000000000000000' /proc/self/status"))) is None
+    # The 8: signal 32 is the C library's own, some parents leave it ignored.
+    assert run(probe(sh("grep -q 'SigIgn:.00000000[08]0000000' /proc/self/status"))) is None
 
 
 # --- in the checker ----------------------------------------------------------------------

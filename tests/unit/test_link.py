@@ -89,6 +89,9 @@ def test_every_message_made_here_is_encodable_and_names_its_type() -> None:
         messages.applied(1, "s"),
         messages.ejection("i", 1.0, "UF"),
         messages.snapshot("s", diff(EMPTY, EMPTY)),
+        messages.launch("i", "a/s", note={}, command=["x"], env={}, cwd=".", log="l", grace_s=1.0),
+        messages.halt("i", 1.0),
+        messages.processes([], []),
     ]
     received = Decoder().feed(b"".join(encode(m) for m in made))
     assert [m["t"] for m in received] == [m["t"] for m in made]

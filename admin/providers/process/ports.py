@@ -15,8 +15,13 @@ class NoFreePort(Exception):  # noqa: N818 - says what happened
 
 
 def is_free(port: int) -> bool:
-    """Could a program listen there now? One look; it may be otherwise a moment later."""
+    """Could a program listen there now? One look; it may be otherwise a moment later.
+
+    A port on which only connections of the past wait for their end (TIME_WAIT) is free
+    for whoever says SO_REUSEADDR, as servers do; one that somebody listens on is not.
+    """
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             # The wildcard conflicts with whoever holds the port on any address.
             sock.bind(("0.0.0.0", port))  # noqa: S104 - not listened on

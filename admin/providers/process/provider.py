@@ -129,6 +129,11 @@ class ProcessProvider:
         """What went wrong lately, newest first, at most 5."""
         return self._failures.of(service)
 
+    def last_output(self, instance: InstanceId) -> tuple[str, ...]:
+        """The last lines that a running instance wrote."""
+        row = self._rows.get(instance)
+        return () if row is None else logs.tail(row.note.log, OUTPUT_LINES)
+
     def why_not_started(self, service: ServiceId) -> str | None:
         """What a service waits for before its next process is started; None: for nothing."""
         found = self._world.state.services.get(service)
