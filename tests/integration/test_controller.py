@@ -643,6 +643,22 @@ def test_a_worker_that_may_not_know_yet_is_waited_for(tmp_path: Path) -> None:
     run(go())
 
 
+def test_services_that_can_go_together_go_in_one_generation(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with scene(tmp_path) as s:
+            names = [f"many-{n}" for n in range(20)]
+            for name in names:
+                await s.execute(service(name, f"{name}.example"))
+                await s.execute(RemoveService(name))
+            before = s.controller.snapshot.generation
+            async with removing(s, {}):
+                for name in names:
+                    await until_gone(s, ServiceId(f"-/{name}"))
+            assert s.controller.snapshot.generation == before + 1
+
+    run(go())
+
+
 def test_a_removal_goes_on_after_a_crash(tmp_path: Path) -> None:
     async def go() -> None:
         store = MemoryStore()
