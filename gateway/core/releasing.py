@@ -48,7 +48,7 @@ from .observed import Observed
 from .phases import Event, illegal, step, verbs
 from .planning import Sides, captured, sides
 from .readiness import is_ready
-from .release import Colour, ConfirmMode, OnDeadline, Phase, Release, SmoothConfirm
+from .release import Colour, ConfirmMode, OnDeadline, Phase, Release, SmoothConfirm, Strategy
 from .sharing import Weights, given_back, moved, part
 from .starting import start_release
 from .state import State
@@ -205,7 +205,12 @@ def _end_smooth(state: State, command: EndSmooth) -> Decided:
         if (route := state.routes.get(rid)) is not None
         and not part(route.weights, touched[rid].old)  # nobody moved traffic meanwhile
     }
-    after = noted(replace(release, smooth=None), command.now, command.by, command.reason)
+    strategy, reason = release.strategy, command.reason
+    if strategy is Strategy.STANDARD and len(routes) < len(release.smooth.before):
+        # Somebody takes it into their own hands: it must not move traffic against them.
+        strategy, reason = Strategy.GRAY, f"{reason}. It goes on by hand, as a gray release"
+    ended = replace(release, smooth=None, strategy=strategy)
+    after = noted(ended, command.now, command.by, reason)
     return Decided(put(with_routes(state, routes), after))
 
 

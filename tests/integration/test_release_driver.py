@@ -402,6 +402,22 @@ def test_standard_goes_back_by_itself_under_constant_errors(tell: Teller) -> Non
     tell(tale)
 
 
+def test_who_shifts_back_takes_a_standard_release_into_their_own_hands(tell: Teller) -> None:
+    async def tale(node: Node) -> None:
+        await node.deploy(Strategy.STANDARD)
+        await node.until(Phase.PENDING_CONFIRMATION)
+        await node.pass_time(1)
+        assert node.weights() == {"v1": 0, "v2": 100}
+        await node.do(ShiftRelease("shop", 0, node.clock.time(), OPERATOR.name))
+        await node.pass_time(60, tick=1)
+        assert node.phase() is Phase.PENDING_CONFIRMATION
+        assert node.weights() == {"v1": 100, "v2": 0}, "nobody moves traffic against an operator"
+        assert node.release.strategy is Strategy.GRAY
+        assert any("goes on by hand" in reason for reason in node.words())
+
+    tell(tale)
+
+
 def test_standard_waits_quietly_for_what_turned_unhealthy(tell: Teller) -> None:
     async def tale(node: Node) -> None:
         await node.deploy(Strategy.STANDARD)
