@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from gateway.runtime import messages
+from gateway.runtime import marks, messages
 from tests.support.processes import is_alive
-from tests.support.supervised import Gateway, gateway, wait_for
+from tests.support.supervised import WAIT_S, Gateway, gateway, wait_for
 
 IGNORES_TERM = "trap '' TERM; echo up; while :; do sleep 1; done"
 
@@ -266,6 +267,24 @@ def test_backends_outlive_the_control_process_and_the_next_one_is_told_of_them(
     assert backends.rows()["survivor"]["pid"] == pid
     assert backends.rows()["survivor"]["note"] == {"n": 1}
     assert is_alive(pid)
+
+
+def test_checks_that_a_dead_control_process_left_behind_are_ended(backends: Backends) -> None:
+    control = backends.tables()[-1]["control"]
+    home = marks.home_of(backends.g.folder / "state")
+
+    def check_of(pid: int) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **marks.mark(home, marks.check_id(pid))}
+        return subprocess.Popen(["/bin/sleep", "60"], env=environment)
+
+    with check_of(control) as old:
+        backends.start("beside", "echo up; exec sleep 60")
+        backends.order(messages.halt("beside", 5.0))
+        backends.wait_end("beside")  # what is searched for then is not a living control's check
+        assert old.poll() is None
+        os.kill(control, signal.SIGKILL)
+        assert old.wait(WAIT_S) == -signal.SIGKILL
+    backends.g.wait(lambda: backends.tables()[-1]["control"] != control)
 
 
 def test_stopping_the_gateway_ends_backends_with_their_grace_time(own: Backends) -> None:
