@@ -279,6 +279,10 @@ class Controller:
         """How long the last publication took to reach all; growing while it has not."""
         return self._publisher.lag_s
 
+    def has_applied(self, generation: int) -> bool:
+        """Has every worker that takes requests this generation, or a later one?"""
+        return not self._publisher.applied(generation).late
+
     @property
     def is_applied(self) -> bool:
         """Has every worker that takes requests the last published snapshot?"""

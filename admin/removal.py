@@ -36,11 +36,14 @@ class Remover:
         self._open_work = open_work
         self._clock = clock
         self._has_changed = asyncio.Event()
-        controller.on_change(self._has_changed.set)
+        self._told: dict[ServiceId, int] = {}
+        """The generation that first told the workers that a service is leaving."""
+        controller.on_change(self._note)
 
     async def run(self) -> None:
         """Look whenever the state changes, and again and again while services are leaving."""
         deadlines: dict[ServiceId, float] = {}
+        self._note()
         while True:
             self._has_changed.clear()
             leaving = [s for s in self._controller.state.services.values() if s.leaving]
@@ -52,6 +55,13 @@ class Remover:
             over = [s.id for s in leaving if self._may_go(s.id, deadlines[s.id])]
             have_gone = await asyncio.gather(*map(self._finish, over))
             await self._clock.sleep(POLL_S if all(have_gone) else RETRY_S)
+
+    def _note(self) -> None:
+        """Called when what has changed is published."""
+        generation = self._controller.snapshot.generation
+        leaving = [s.id for s in self._controller.state.services.values() if s.leaving]
+        self._told = {sid: self._told.get(sid, generation) for sid in leaving}
+        self._has_changed.set()
 
     def _deadline(self, service: Service) -> float:
         drain = service.drain_s
@@ -65,7 +75,10 @@ class Remover:
             if open_work:
                 log.warning("%s is removed with %d requests still open", service, open_work)
             return True
-        return self._controller.is_applied and not self._open_work(service)
+        told = self._told.get(service)
+        if told is None or not self._controller.has_applied(told):
+            return False
+        return not self._open_work(service)
 
     async def _finish(self, service: ServiceId) -> bool:
         try:
