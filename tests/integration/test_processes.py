@@ -206,7 +206,9 @@ def test_a_program_that_never_listens_says_why_it_is_not_healthy(apps: Applicati
         )
     )
     assert instance["id"] in apps.pids("mute").values()
-    assert apps.failures("mute") == []
+    (failure,) = apps.failures("mute")
+    assert failure["what"] == "does not pass its check: Connection refused"
+    assert failure["output"] == ["up"]
     apps.remove("mute")
     wait_until(lambda: not apps.pids("mute"), what="its end")
 
