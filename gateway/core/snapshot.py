@@ -23,7 +23,7 @@ from .model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, Servi
 K = TypeVar("K")
 V = TypeVar("V")
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Condition(StrEnum):
@@ -63,6 +63,8 @@ class SnapshotService:
     version: str
     balancer: BalancerName
     instances: tuple[SnapshotInstance, ...]
+    drain_s: float | None = None
+    """How long its open work may take while it is leaving; None: the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +238,7 @@ def service_to_wire(service: SnapshotService) -> dict[str, Any]:
         "name": service.name,
         "version": service.version,
         "balancer": service.balancer,
+        "drain_s": service.drain_s,
         "instances": [
             [i.id, i.host, i.port, i.condition, list(i.ports.items())] for i in service.instances
         ],
@@ -250,6 +253,7 @@ def service_from_wire(w: Mapping[str, Any]) -> SnapshotService:
         name=w["name"],
         version=w["version"],
         balancer=BalancerName(w["balancer"]),
+        drain_s=w["drain_s"],
         instances=tuple(
             SnapshotInstance(i, h, p, Condition(c), {int(a): b for a, b in ports})
             for i, h, p, c, ports in w["instances"]

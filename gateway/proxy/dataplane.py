@@ -30,6 +30,7 @@ from .client import ClientConnection, Entrypoint, Phase
 from .codec import HeadLimits, RequestHead
 from .dates import DateLine
 from .exchange import Exchange
+from .farewells import TICK_S, Farewells
 from .health import serve_health
 from .reasons import Reason
 from .retry import RetryBudget
@@ -43,9 +44,11 @@ if TYPE_CHECKING:
     from gateway.routing.service import InstanceState, ServiceState
     from gateway.runtime.settings import Settings
 
+    from .tunnel import Tunnel
+
 log = logging.getLogger("gateway.proxy")
 
-SWEEP_S = 0.1
+SWEEP_S = TICK_S
 HEALTH_ENTRYPOINT = "health"
 DRAIN_POLL_S = 0.02
 SETTLE_S = 0.01
@@ -83,6 +86,7 @@ class DataPlane:
         self.world = World(slot, random.random)
         self.budget = RetryBudget()
         self.date = DateLine(time.time())
+        self.farewells = Farewells(lambda i: self.world.instance(i.id) is i)
         self._report = report
         self._random_bits = random.SystemRandom().getrandbits(64) ^ slot
         self._ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - not secret
@@ -112,6 +116,7 @@ class DataPlane:
                 self.metrics.retire(
                     retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
                 )
+        self.farewells.look(self.time(), self.timeouts.drain)
         self._publish_gauges()
 
     def configure(self, settings: Settings) -> None:
@@ -150,9 +155,14 @@ class DataPlane:
         self.closing = True
 
     async def drain(self, deadline_s: float) -> int:
-        """End all connections, each after its request; how many had to be cut at the deadline."""
+        """End all connections, each after its request; how many had to be cut at the deadline.
+
+        Tunnels are told to go first (`farewells`).
+        """
         self.closing = self.draining = True
-        end = self.time() + deadline_s
+        now = self.time()
+        end = now + deadline_s
+        self.farewells.all(now, end + 2 * SWEEP_S)  # at the end they are cut here, and counted
         await asyncio.sleep(SETTLE_S)  # a request that has arrived by now is answered
         for client in list(self._clients):
             if client.phase is Phase.IDLE:
@@ -160,6 +170,8 @@ class DataPlane:
         while self._clients and self.time() < end:
             await asyncio.sleep(DRAIN_POLL_S)
         cut = list(self._clients)
+        if self.farewells.cut():
+            await asyncio.sleep(SETTLE_S)  # uvloop sends at the end of a turn
         for client in cut:
             client.abort()
         for pool in self._pools:
@@ -210,6 +222,10 @@ class DataPlane:
             found = instance.upstreams[port] = UpstreamPool(self._transports, instance.host, port)
             self._pools[found] = instance
         return found
+
+    def tunnel_opened(self, tunnel: Tunnel) -> None:
+        """A tunnel has begun; its end is told to `farewells`."""
+        self.farewells.opened(tunnel, self.time(), self.timeouts.drain)
 
     def instance_answered(self, instance: InstanceState) -> None:
         """Passive health: an answer came."""
@@ -296,6 +312,7 @@ class DataPlane:
             pool.close()
         self.world.tick(now)
         self.date.tick(time.time())
+        self.farewells.tick()
         self._publish_gauges()
         self._flush_log()
 

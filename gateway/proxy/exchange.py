@@ -560,7 +560,7 @@ class Exchange:
         assert target is not None
         self.stage = _TUNNEL
         self._close = False
-        self._write(self._answered(response, _FRAMED_NONE) + rest)
+        self._write(self._answered(response, _FRAMED_NONE))
         connection = attempt.hand_over()
         assert connection is not None
         self._attempt = None
@@ -570,6 +570,9 @@ class Exchange:
         instance.tunnels += 1
         target.series.websockets.add(1)
         tunnel = client.exchange = Tunnel(self, client, connection, instance)
+        self.plane.tunnel_opened(tunnel)
+        if rest:
+            tunnel.upstream_data(rest)
         early, client.pending = client.pending, b""
         if early:
             tunnel.request_data(early)
@@ -580,6 +583,7 @@ class Exchange:
         assert self.target is not None
         tunnel.instance.in_flight -= 1
         tunnel.instance.tunnels -= 1
+        self.plane.farewells.closed(tunnel)
         self.target.series.websockets.add(-1)
         self.bytes_in += tunnel.bytes_in
         self.bytes_out += tunnel.bytes_out

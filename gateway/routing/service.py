@@ -131,6 +131,7 @@ class ServiceState:
         "application",
         "candidates",
         "decisions",
+        "drain_s",
         "id",
         "instances",
         "name",
@@ -143,6 +144,8 @@ class ServiceState:
         self.id = id
         self.application, self.name = split_service_id(id)
         self.version = self.name
+        self.drain_s: float | None = None
+        """How long its open work may take now that it is leaving; None: as long as any."""
         self.instances: tuple[InstanceState, ...] = ()
         self.candidates: tuple[InstanceState, ...] = ()
         """Those that a request may be given to."""
@@ -180,6 +183,7 @@ class ServiceState:
                 service.name,
                 service.version,
             )
+            self.drain_s = service.drain_s
             if service.balancer is not self._balancer_name:
                 self._balancer_name = service.balancer
                 self._balancer = self._new_balancer(service.balancer)

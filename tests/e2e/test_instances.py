@@ -97,7 +97,7 @@ def test_draining_waits_for_open_requests_and_nothing_new_comes(
     assert first.hits > 1
 
 
-def test_draining_tells_of_open_websockets_and_leaves_them_open(
+def test_draining_tells_of_open_websockets_and_tells_them_to_go(
     gateway: Gateway, origins: Origins, host: str
 ) -> None:
     name = name_of(host, 1)
@@ -114,8 +114,7 @@ def test_draining_tells_of_open_websockets_and_leaves_them_open(
         answer = gateway.api.ok("POST", f"{path}?wait=1")
         assert (answer["drained"], answer["websockets"]) == (False, 1)
         assert gateway.metric("gateway_websockets_open", service=name) == 1
-        client.sendall(b"still there")
-        assert client.recv(100) == b"still there"
+        assert client.recv(100) == b"\x88\x02\x03\xe9"  # Close, 1001
         assert gateway.get("public", host=host) == 503
     assert gateway.api.ok("POST", f"{path}?wait=10")["drained"]
 

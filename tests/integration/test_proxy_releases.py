@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.model import InstanceId
 from gateway.core.snapshot import Condition, SnapshotRoute, SnapshotService
+from gateway.proxy.frames import CLOSE_TO_CLIENT
 from gateway.routing.service import InstanceState
 from tests.support.plane import (
     Plane,
@@ -235,7 +236,9 @@ async def test_an_answer_under_way_is_not_cut_when_its_service_goes() -> None:
 
 
 @on_both_transports
-async def test_a_websocket_outlives_its_services_place_on_the_route_and_in_the_snapshot() -> None:
+async def test_a_websocket_outlives_its_services_place_on_the_route_and_is_told_when_that_leaves() -> (
+    None
+):
     async def echo(peer: Peer) -> None:
         await peer.read_head()
         await peer.send(SWITCHING)
@@ -252,14 +255,19 @@ async def test_a_websocket_outlives_its_services_place_on_the_route_and_in_the_s
             assert (await client.read_head()).status == 101
             instance = found.dataplane.world.instance(InstanceId(f"v1@{origin.port}"))
             assert instance is not None
+            frame = b"\x82\x84\0\0\0\0here"
+            for services in ((old, new), (old,)):
+                found.dataplane.apply(snapshot([route({"v2": 1})], services, 2))
+                await client.send(frame)
+                assert await client.reader.readexactly(len(frame)) == frame
+                assert (instance.in_flight, instance.tunnels) == (1, 1)
             draining = service("v1", origin.port, condition=Condition.DRAINING)
             for services in ((draining, new), (new,)):
-                found.dataplane.apply(snapshot([route({"v2": 1})], services, 2))
-                await client.send(b"still here")
-                assert await client.reader.readexactly(10) == b"still here"
+                found.dataplane.apply(snapshot([route({"v2": 1})], services, 3))
+                await client.send(frame)  # no answer any more, but nothing is cut before its time
                 assert (instance.in_flight, instance.tunnels) == (1, 1)
             client.writer.write_eof()
-            assert await client.closed() == b""
+            assert await client.closed() == CLOSE_TO_CLIENT
             await eventually(lambda: (instance.in_flight, instance.tunnels) == (0, 0))
 
 

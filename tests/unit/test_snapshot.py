@@ -48,7 +48,7 @@ route = st.builds(
     st.booleans(),
 )
 service = st.builds(
-    lambda name, balancer, conditions: SnapshotService(
+    lambda name, balancer, conditions, drain_s: SnapshotService(
         ServiceId(name),
         "-",
         name,
@@ -58,10 +58,12 @@ service = st.builds(
             SnapshotInstance(InstanceId(f"{name}{n}"), "10.0.0.1", n, c, {80: 8080} if n else {})
             for n, c in enumerate(conditions)
         ),
+        drain_s,
     ),
     names,
     st.sampled_from(BalancerName),
     st.lists(st.sampled_from(Condition), max_size=2),
+    st.none() | st.just(2.5),
 )
 snapshots = st.builds(
     lambda generation, routes, services, keys: Snapshot(
