@@ -41,7 +41,8 @@ from .audit import (
     target_of,
 )
 from .clock import Clock
-from .observing import EjectionReport, HealthReport, LaunchReport, Report
+from .inbox import Ask, Done, Inbox, Mail
+from .observing import EjectionReport, HealthReport, LaunchReport
 from .projection import Checks, Projection
 from .publisher import Applied, Publisher, WorkerStatus
 from .store.base import StaleRevision, Store, StoreUnavailable
@@ -50,8 +51,6 @@ __all__ = ["Applied", "Controller", "Outcome", "WorkerStatus"]
 
 log = logging.getLogger(__name__)
 
-BATCH_MAX = 64
-"""Commands that one publication may carry; the next ones wait for the next."""
 FIRST_VERDICTS_S = 3.0
 """How long a start waits for checks when nobody recalls which instances are healthy."""
 
@@ -65,38 +64,6 @@ class Outcome:
     generation: int
     applied: Applied
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Ask:
-    """A command on its way."""
-
-    command: Command
-    actor: Actor
-    check: Callable[[State], None] | None
-    reason: str | None
-    answer: asyncio.Future[_Done]
-
-    def succeed(self, result: _Done) -> None:
-        """Tell the asker, if it is still there."""
-        if not self.answer.done():
-            self.answer.set_result(result)
-
-    def fail(self, error: Exception) -> None:
-        """Tell the asker, if it is still there."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A command that was carried out and published."""
-
-    before: State
-    after: State
-    generation: int
-    must_wait: bool
-    warnings: tuple[str, ...]
 
 
 class Controller:
@@ -127,10 +94,7 @@ class Controller:
         self._publisher = publisher
         self._clock = clock
         self._projection = Projection(settings, checks)
-        self._asks: list[_Ask] = []
-        self._reports: list[Report] = []
-        self._launched: LaunchReport | None = None
-        self._has_mail = asyncio.Event()
+        self._inbox = Inbox(clock)
         self._generation = 0
         self._watchers: list[Callable[[], None]] = []
         self._observers: list[Callable[[], None]] = []
@@ -149,8 +113,7 @@ class Controller:
         self._generation = max(meta.generation, floor, last.generation if last else 0)
         if not self.state.keys:
             await self._make_first_key()
-        launched, self._launched = self._launched, None
-        self._projection.begin(self.state, last, launched)
+        self._projection.begin(self.state, last, self._inbox.take(asks_max=0).launched)
         if last is None and floor:
             await self._wait_for_first_verdicts()
         self._publish(self._compile())
@@ -158,8 +121,8 @@ class Controller:
     async def run(self) -> None:
         """Take everything from the inbox, for ever."""
         while True:
-            await self._wait_for_mail()
-            await self._take_mail()
+            await self._inbox.wait(self._projection.next_change)
+            await self._take(self._inbox.take())
 
     # --- what operators do ---------------------------------------------------------------
 
@@ -184,9 +147,8 @@ class Controller:
             generation = self.snapshot.generation
             applied = self._publisher.applied(generation)
             return Outcome(before, decided.state, generation, applied, decided.warnings)
-        ask = _Ask(command, actor, check, reason, asyncio.get_running_loop().create_future())
-        self._asks.append(ask)
-        self._has_mail.set()
+        ask = Ask(command, actor, check, reason, asyncio.get_running_loop().create_future())
+        self._inbox.ask(ask)
         result = await ask.answer
         warnings = result.warnings
         if result.must_wait:
@@ -223,8 +185,7 @@ class Controller:
 
     def report_health(self, instance: InstanceId, verdict: Health, address: str = "") -> None:
         """A verdict of the checks, and the address at which they reached the instance."""
-        self._reports.append(HealthReport(instance, verdict, address))
-        self._has_mail.set()
+        self._inbox.report(HealthReport(instance, verdict, address))
 
     def report_ejection(self, instance: str, seconds: float, reason: str) -> None:
         """A worker found an instance failing real requests."""
@@ -233,19 +194,17 @@ class Controller:
             seconds = longest
         log.info("a worker ejected %s for %.0f s: %s", instance, seconds, reason)
         until = self._clock.monotonic() + seconds
-        self._reports.append(EjectionReport(InstanceId(instance), until))
-        self._has_mail.set()
+        self._inbox.report(EjectionReport(InstanceId(instance), until))
 
     def report_launched(self, report: LaunchReport) -> None:
         """What a launcher has running, all of it."""
-        self._launched = report
-        self._has_mail.set()
+        self._inbox.report_launched(report)
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on."""
         self.settings = settings
         self._projection.configure(self.state, settings)
-        self._has_mail.set()
+        self._inbox.wake()
 
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Call `watcher` after every change of the desired state; it must return at once."""
@@ -293,53 +252,21 @@ class Controller:
     async def _wait_for_first_verdicts(self) -> None:
         """Until every instance has one, for a bounded time; takes them in."""
         missing = self._projection.unjudged(self.state)
-        timer = asyncio.ensure_future(self._clock.sleep(FIRST_VERDICTS_S))
-        seen = 0
-        try:
-            while True:
-                missing.difference_update(r.instance for r in self._reports[seen:])
-                seen = len(self._reports)
-                if not missing or timer.done():
-                    break
-                self._has_mail.clear()
-                mail = asyncio.ensure_future(self._has_mail.wait())
-                await asyncio.wait({mail, timer}, return_when=asyncio.FIRST_COMPLETED)
-                mail.cancel()
-        finally:
-            timer.cancel()
+        until = self._clock.monotonic() + FIRST_VERDICTS_S
+        while missing and self._clock.monotonic() < until:
+            await self._inbox.wait(until)
+            missing.difference_update(report.instance for report in self._inbox.reports)
         if missing:
             log.warning("%d instances have not been checked in time", len(missing))
-        reports, self._reports = self._reports, []
-        self._projection.take_reports(self.state, reports, self._clock.monotonic())
+        self._take_reports(self._inbox.take(asks_max=0))
 
-    # --- the inbox ---------------------------------------------------------------------------
+    # --- what is in the inbox ------------------------------------------------------------------
 
-    async def _wait_for_mail(self) -> None:
-        due = self._projection.next_change
-        if due is None:
-            await self._has_mail.wait()
-        else:
-            mail = asyncio.ensure_future(self._has_mail.wait())
-            timer = asyncio.ensure_future(
-                self._clock.sleep(max(0.0, due - self._clock.monotonic()))
-            )
-            try:
-                await asyncio.wait({mail, timer}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                mail.cancel()
-                timer.cancel()
-        self._has_mail.clear()
-
-    async def _take_mail(self) -> None:
-        asks, self._asks = self._asks[:BATCH_MAX], self._asks[BATCH_MAX:]
-        reports, self._reports = self._reports, []
-        if self._asks:
-            self._has_mail.set()
+    async def _take(self, mail: Mail) -> None:
         state, observed = self.state, self.observed
-        self._take_launched()
-        self._projection.take_reports(state, reports, self._clock.monotonic())
+        self._take_reports(mail)
         carried_out = [
-            (ask, result) for ask in asks if (result := await self._carry_out(ask)) is not None
+            (ask, result) for ask in mail.asks if (result := await self._carry_out(ask)) is not None
         ]
         try:
             has_published = self._publish_if_changed()
@@ -352,7 +279,7 @@ class Controller:
                 # One that changed nothing repeats another one, which may be on its way still.
                 must_wait = has_published or before is after
                 generation = self.snapshot.generation
-                ask.succeed(_Done(before, after, generation, must_wait, warnings))
+                ask.succeed(Done(before, after, generation, must_wait, warnings))
         if self.state is not state:
             for watcher in self._watchers:
                 watcher()
@@ -360,12 +287,12 @@ class Controller:
             for watcher in self._observers:
                 watcher()
 
-    def _take_launched(self) -> None:
-        report, self._launched = self._launched, None
-        if report is not None:
-            self._projection.take_launched(self.state, report)
+    def _take_reports(self, mail: Mail) -> None:
+        if mail.launched is not None:
+            self._projection.take_launched(self.state, mail.launched)
+        self._projection.take_reports(self.state, mail.reports, self._clock.monotonic())
 
-    async def _carry_out(self, ask: _Ask) -> tuple[State, State, tuple[str, ...]] | None:
+    async def _carry_out(self, ask: Ask) -> tuple[State, State, tuple[str, ...]] | None:
         """Decide and store one command; None: it was refused, and its asker knows."""
         if ask.answer.done():
             return None  # nobody waits for it any more, and nothing has been done yet
@@ -388,7 +315,7 @@ class Controller:
         ask.fail(error)
         return None
 
-    async def _decide_and_store(self, ask: _Ask) -> tuple[State, Decided]:
+    async def _decide_and_store(self, ask: Ask) -> tuple[State, Decided]:
         try:
             try:
                 return await self._try_to_store(ask)
@@ -403,7 +330,7 @@ class Controller:
         except StaleRevision as error:
             raise _unavailable(error) from None
 
-    async def _try_to_store(self, ask: _Ask) -> tuple[State, Decided]:
+    async def _try_to_store(self, ask: Ask) -> tuple[State, Decided]:
         before = self.state
         decided = self._decide(ask.command, ask.check)
         after, difference = decided.state, changes(before, decided.state)
