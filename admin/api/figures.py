@@ -22,6 +22,7 @@ from gateway.core.state import State
 from gateway.metrics.catalogue import KEYS, Scope
 from gateway.metrics.merge import Collector, ControlFacts, Live, Merger
 from gateway.metrics.stats import Report, StatsWindow
+from gateway.runtime.settings import GivenSettings, Settings
 
 from .context import OpenWork, Work
 
@@ -116,7 +117,15 @@ def control_facts(controller: Controller, now: float) -> ControlFacts:
         snapshot_age_s=max(0.0, now - snapshot.created) if snapshot.created else 0.0,
         apply_lag_s=controller.apply_lag_s,
         worker_restarts=sum(w.restarts for w in controller.workers),
+        certificates=_certificates(controller.settings),
     )
+
+
+def _certificates(settings: Settings) -> dict[str, tuple[float, bool]]:
+    """By file: until when it is valid, and whether a newer one could not be taken."""
+    if not isinstance(settings, GivenSettings):
+        return {}
+    return {c.files.cert: (c.not_after, c.problem is not None) for c in settings.certificates}
 
 
 def release_phases(state: State, now: float) -> dict[str, tuple[Phase, float]]:

@@ -215,6 +215,13 @@ METRICS: tuple[Metric, ...] = (
         "Open client connections.",
     ),
     _worker(
+        "gateway_tls_handshake_failures_total",
+        Kind.COUNTER,
+        Scope.ENTRYPOINT,
+        ("entrypoint",),
+        "TLS handshakes of clients that failed, were refused or took too long.",
+    ),
+    _worker(
         "gateway_access_log_dropped_lines_total",
         Kind.COUNTER,
         Scope.WORKER,
@@ -281,6 +288,19 @@ METRICS: tuple[Metric, ...] = (
         Kind.COUNTER,
         (),
         "Workers started in place of one that had died.",
+    ),
+    _control(
+        "gateway_certificate_expiry_timestamp_seconds",
+        Kind.GAUGE,
+        ("certificate",),
+        "When a certificate in use ends to be valid, in seconds since the epoch, by its file.",
+    ),
+    _control(
+        "gateway_certificate_reload_failed",
+        Kind.GAUGE,
+        ("certificate",),
+        "1 while what stands in the files of a certificate is not usable and the one before "
+        "is shown instead.",
     ),
     _control(
         "gateway_unrecorded_series",

@@ -72,6 +72,8 @@ class ControlFacts:
     apply_lag_s: float = 0.0
     worker_restarts: int = 0
     """Of all slots since the supervisor started."""
+    certificates: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
+    """By file: until when it is valid, and whether a newer one could not be taken."""
 
 
 class Merger:
@@ -232,6 +234,12 @@ def _known(
         "gateway_control_up": [((), int(facts.is_up))],
         "gateway_apply_lag_seconds": [((), facts.apply_lag_s)],
         "gateway_worker_restarts_total": [((), facts.worker_restarts)],
+        "gateway_certificate_expiry_timestamp_seconds": [
+            ((name,), expiry) for name, (expiry, _) in facts.certificates.items()
+        ],
+        "gateway_certificate_reload_failed": [
+            ((name,), int(has_failed)) for name, (_, has_failed) in facts.certificates.items()
+        ],
         "gateway_unrecorded_series": [((), unrecorded)],
     }
 

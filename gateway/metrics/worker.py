@@ -49,6 +49,7 @@ _CONNECT = _SERVICE["gateway_upstream_connect_seconds"]
 _CONNECT_BUCKETS = _CONNECT + 1
 _RETRIES = _SERVICE["gateway_retries_total"]
 _OPEN = LAYOUTS[Scope.ENTRYPOINT].start["gateway_open_connections"]
+_HANDSHAKE_FAILURES = LAYOUTS[Scope.ENTRYPOINT].start["gateway_tls_handshake_failures_total"]
 _INSTANCE_IN_FLIGHT = LAYOUTS[Scope.INSTANCE].start["in_flight"]
 _INSTANCE_WEBSOCKETS = LAYOUTS[Scope.INSTANCE].start["websockets"]
 _NS = 1e9
@@ -227,6 +228,10 @@ class WorkerMetrics:
             gauge = Gauge(self.take(Scope.ENTRYPOINT, (name,)), _OPEN)
             self._entrypoints[name] = gauge
         return gauge
+
+    def handshake_failed(self, entrypoint: str) -> None:
+        """Count a TLS handshake that came to nothing."""
+        self.take(Scope.ENTRYPOINT, (entrypoint,))[_HANDSHAKE_FAILURES] += 1
 
     def show_instance(self, service: str, instance: str, in_flight: int, websockets: int) -> None:
         """What is open to `instance` of `service` (full id) now; as often as control should see it."""

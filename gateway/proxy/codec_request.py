@@ -30,12 +30,12 @@ _CHUNKED = Framing.CHUNKED
 _REQUEST_LINE = re.compile(rb"([" + TCHAR + rb"]+) ([!\"$-~]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(rb"[" + TCHAR + rb"]+ [!\"$-~]+ HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(rb"(?i:http(s)?)://([^/?]*)(.*)")
-_NO_PROXY = (
+NO_PROXY = (
     "this gateway is no forward proxy. A proxy for callers whose template declares external_links, "
     "it serves http:// URLs of its routes only: unset https_proxy, or name the host in no_proxy"
 )
 _NOT_SERVED = {
-    b"CONNECT": (501, "CONNECT is not supported: " + _NO_PROXY),
+    b"CONNECT": (501, "CONNECT is not supported: " + NO_PROXY),
     b"TRACE": (405, "TRACE is not allowed"),
     # Never a request: HTTP/2 begins with it, so that HTTP/1.1 ends here (RFC 9113, 3.4 and 11.6).
     b"PRI": (501, "PRI is no method of HTTP/1.1"),
@@ -191,15 +191,14 @@ def _read_target(head: RequestHead, host: bytes | None) -> None:
         raise Malformed(400, "no Host")
     else:
         head.host = head.authority = b""
-    head.is_absolute = False
+    head.is_absolute = head.is_https = False
     if target[0] != 47:  # not origin-form
         if target != b"*":
             match = _ABSOLUTE.fullmatch(target)
             if match is None:
                 raise Malformed(400, "invalid target")
-            if match[1] is not None:  # RFC 9110, 7.4: not without a certificate for that host
-                raise Malformed(421, "https:// is not served here: " + _NO_PROXY)
             head.is_absolute = True
+            head.is_https = match[1] is not None
             head.host, head.authority = f.read_authority(match[2])
             target = match[3]
             if not target.startswith(b"/"):

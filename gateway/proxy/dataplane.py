@@ -22,10 +22,12 @@ from gateway.core.snapshot import Snapshot
 from gateway.routing.forwarding import TrustedProxies
 from gateway.routing.outlier import EjectionPolicy, record_failure, record_success
 from gateway.routing.world import World
+from gateway.runtime.settings import GivenSettings
 
-from . import finish
+from . import finish, tls
 from .acceptor import Acceptor
 from .access_log import AccessLog
+from .admission import admit
 from .client import ClientConnection, Entrypoint, Phase
 from .codec import HeadLimits, RequestHead
 from .dates import DateLine
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from gateway.metrics.worker import Gauge, WorkerMetrics
     from gateway.routing.pool import Pool
     from gateway.routing.service import InstanceState, ServiceState
-    from gateway.runtime.settings import Settings
+    from gateway.runtime.settings import EntrypointSettings, Settings
 
     from .tunnel import Tunnel
 
@@ -94,6 +96,7 @@ class DataPlane:
         self._traffic = 0  # of these, not counting those of `health.listen`
         self._pools: dict[UpstreamPool, InstanceState] = {}
         self._entrypoints: dict[str, Entrypoint] = {}
+        self._tls: dict[str, tls.ServerTls] = {}
         self._log = AccessLog("off")
         self._log_problem: str | None = None
         self._acceptor = Acceptor(loop, self._serve, self._has_room)
@@ -133,6 +136,9 @@ class DataPlane:
         self._ejection_policy = EjectionPolicy(
             ejection.failures, ejection.seconds, ejection.max_seconds
         )
+        self._certify(settings)
+        for name, entrypoint in self._entrypoints.items():
+            self._follow(entrypoint, settings.entrypoints.get(name))
         for pool in self.world.pools.values():
             pool.series.clear()  # targets hold what settings say
         if self._log.target != settings.access_log:
@@ -257,6 +263,10 @@ class DataPlane:
                 flags=Reason.CLIENT_TIMEOUT if status == 408 else Reason.CLIENT_PROTOCOL_ERROR,
             )
 
+    def handshake_failed(self, client: ClientConnection) -> None:
+        """A client's connection came to no TLS."""
+        self.metrics.handshake_failed(client.entrypoint.name)
+
     def client_closed(self, client: ClientConnection) -> None:
         """A client's connection has ended."""
         if client in self._clients:
@@ -270,13 +280,32 @@ class DataPlane:
     def _entrypoint(self, sock: socket.socket, name: str) -> Entrypoint:
         settings = self.settings.entrypoints.get(name)
         gauge: Gauge = self.metrics.entrypoint(name)
-        return Entrypoint(
+        entrypoint = Entrypoint(
             name=name,
             internal=settings is not None and settings.internal,
             port=b"%d" % sock.getsockname()[1],
             open=gauge,
             serve=serve_health if name == HEALTH_ENTRYPOINT else serve_request,
         )
+        self._follow(entrypoint, settings)
+        return entrypoint
+
+    def _follow(self, entrypoint: Entrypoint, settings: EntrypointSettings | None) -> None:
+        """Do what the settings say of an entrypoint; open connections keep their certificate."""
+        if settings is not None:
+            entrypoint.redirect = settings.redirect_https
+            entrypoint.tls = self._tls.get(entrypoint.name)
+            entrypoint.hsts = tls.hsts_field(settings.tls.hsts if settings.tls else None)
+
+    def _certify(self, settings: Settings) -> None:
+        """Make certificates ready to be shown."""
+        given = settings.certificates if isinstance(settings, GivenSettings) else ()
+        certificates = {one.files: one for one in given}
+        self._tls = {
+            name: tls.ServerTls(one.tls, certificates, self._tls.get(name))
+            for name, one in settings.entrypoints.items()
+            if one.tls is not None
+        }
 
     def _has_room(self) -> bool:
         return self._most_clients is None or self._traffic < self._most_clients
@@ -289,7 +318,7 @@ class DataPlane:
         self._clients.add(client)
         self._traffic += entrypoint != HEALTH_ENTRYPOINT
         client.entrypoint.open.add(1)
-        self._transports.accept(sock, client)
+        admit(self, self._transports, sock, client)
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)

@@ -32,10 +32,12 @@ from .codec import (
     render_request,
     render_response,
 )
+from .https import is_https, location, misdirected
 from .reasons import Reason
 from .refusals import NO_TARGET, missed
 from .replies import reply
 from .retry import MAX_ATTEMPTS, Failure, is_safe
+from .tls import has_hsts
 from .tunnel import Tunnel
 from .upload import upload_of
 
@@ -152,6 +154,11 @@ class Exchange:
             self.request_data(data)
             if self.stage is _DONE:
                 return
+        if client.tls is not None or head.is_https:
+            refusal = misdirected(client, head)
+            if refusal is not None:
+                self._reply(*refusal)
+                return
         if head.max_forwards == 0:
             self._reply(200, "this is the gateway", _REASON_NONE)
             return
@@ -164,6 +171,11 @@ class Exchange:
             self._reply(*missed(pool, is_absolute=head.is_absolute, internal=internal))
             return
         self.pool = pool
+        port = client.entrypoint.redirect
+        if port is not None and not is_https(client, head) and head.path != b"*":
+            extra = location(head, port)
+            self._reply(308, "this host is served by https", _REASON_NONE, extra)
+            return
         plane.budget.earn()
         decision = self._decision = pool.decide(head.cookies, head.selector)
         service = decision.service
@@ -209,7 +221,7 @@ class Exchange:
         head = render_request(
             self.head,
             peer=client.peer,
-            proto=b"http",
+            proto=client.proto,
             port=client.entrypoint.port,
             trusted=client.trusted,
             request_id=self.request_id,
@@ -387,8 +399,12 @@ class Exchange:
         if self.sticky is not _STICKY_OFF and (moved or decision.renew):
             if moved and self.sticky is _STICKY_HIT:
                 self.sticky = _STICKY_MOVED
-            cookie = target.pool.set_cookie(target.service, attempt.instance, False)
+            secure = is_https(self.client, self.head)
+            cookie = target.pool.set_cookie(target.service, attempt.instance, secure)
             extra += b"Set-Cookie: %s\r\n" % cookie
+        hsts = self.client.entrypoint.hsts
+        if hsts and self.client.tls is not None and not has_hsts(response.fields):
+            extra += hsts
         return render_response(
             response,
             framing=framing,
@@ -506,9 +522,11 @@ class Exchange:
         self._finish()
         self.client.cut(reset=self._answer is not None and self._answer.out is _FRAMED_UNTIL_CLOSE)
 
-    def _reply(self, status: int, detail: str, reason: Reason) -> None:
+    def _reply(self, status: int, detail: str, reason: Reason, extra: bytes = b"") -> None:
         """Answer in the gateway's own name. Nothing of another answer was sent."""
         head, client = self.head, self.client
+        if client.tls is not None:
+            extra += client.entrypoint.hsts
         self._drop_attempt()
         self.status = status
         self.reason = reason
@@ -522,7 +540,7 @@ class Exchange:
                 close=self._close,
                 keep_alive_10=not head.minor and not self._close,
                 head_only=head.method == b"HEAD",
-                extra=self.plane.date.line,
+                extra=self.plane.date.line + extra,
             )
         )
         self._finish()

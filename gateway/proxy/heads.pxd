@@ -11,7 +11,7 @@ cdef class RequestHead:
     cdef public int minor
     cdef public object framing
     cdef public long long length
-    cdef public bint is_absolute, keep_alive, expect_continue, trailers_ok
+    cdef public bint is_absolute, is_https, keep_alive, expect_continue, trailers_ok
     cdef public object max_forwards
     cdef public Py_ssize_t size
     cdef public list fields

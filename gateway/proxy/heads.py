@@ -56,6 +56,7 @@ class RequestHead:
         "framing",
         "host",
         "is_absolute",
+        "is_https",
         "keep_alive",
         "length",
         "listed",
@@ -81,6 +82,8 @@ class RequestHead:
     """Lower case, without port and trailing dot, IPv6 in brackets; b"" for HTTP/1.0 without Host."""
     is_absolute: bool
     """The target came with a host of its own, as to a proxy (RFC 9112, 3.2.2)."""
+    is_https: bool
+    """That target is an https URL."""
     authority: bytes
     """Host and port as the client wrote them: the Host sent upstream."""
     minor: int

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gateway.routing.pool import Verdict
 from gateway.routing.table import Miss
 
+from .codec_request import NO_PROXY
 from .reasons import Reason
 
 
@@ -55,6 +56,16 @@ _NO_EXTERNAL_LINK = Refusal(
     "or switch this off with providers.process.proxy_env: false",
     Reason.NO_ROUTE,
 )
+
+
+MISDIRECTED = Refusal(
+    421,
+    "this connection is not for this host: its certificate is not valid for it, and its "
+    "handshake asked for another one. Open a connection for this host",
+    Reason.NO_ROUTE,
+)
+"""RFC 9110, 7.4."""
+NOT_SECURE = Refusal(421, "https:// is not served here: " + NO_PROXY, Reason.NO_ROUTE)
 
 
 def missed(miss: Miss, *, is_absolute: bool, internal: bool) -> Refusal:

@@ -1,8 +1,9 @@
 """Transports for the data plane, made in one place.
 
-Nothing else in the data plane knows whether they are aiofastnet's or uvloop's.
-Opening a connection is the only thing here that needs a task: one per
-connection, never one per request.
+Nothing else in the data plane knows whether they are aiofastnet's or uvloop's,
+and of TLS only that its connections cannot be half-closed. Opening a connection
+is the only thing here that needs a task: one per connection, never one per
+request.
 """
 
 from __future__ import annotations
@@ -10,10 +11,29 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import ssl
 
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait in a transport before the other side is paused."""
+TLS_BUFFER_BYTES = 16 * 1024 + 64
+"""aiofastnet's buffers for encrypted bytes, one for each direction of a connection: a
+whole record with its framing. Its default is 16 times as much."""
+TLS_CLOSE_S = 5.0
+"""How long an instance may take to answer the end of TLS with its own."""
+TLS_LINGER_S = 3600.0
+"""The same for a client: never, its connection has a deadline of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """TLS to an instance: `name` must be in its certificate, if `context` verifies it."""
+
+    context: ssl.SSLContext
+    name: str
 
 
 def end_writing(transport: asyncio.Transport) -> None:
@@ -33,26 +53,56 @@ class Transports:
         self.loop = loop
         self._opening: set[asyncio.Task[None]] = set()
         self._connect_accepted: Callable[..., Coroutine[Any, Any, Any]]
+        self._tls_sizes: dict[str, int] = {}
         if kind == "aiofastnet":
             import aiofastnet
 
             # The patched loop leaves this one call to uvloop (aiofastnet 1.2); it costs a quarter
             # of the CPU of a request.
-            self._connect_accepted = lambda *args: aiofastnet.connect_accepted_socket(loop, *args)
+            def connect_accepted(*args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+                return aiofastnet.connect_accepted_socket(loop, *args, **options)
+
+            self._connect_accepted = connect_accepted
+            self._tls_sizes = {
+                "ssl_incoming_bio_size": TLS_BUFFER_BYTES,
+                "ssl_outgoing_bio_size": TLS_BUFFER_BYTES,
+            }
         else:
             self._connect_accepted = loop.connect_accepted_socket
+        self._be_quiet_about_handshakes()
 
-    def accept(self, sock: socket.socket, protocol: asyncio.Protocol) -> None:
-        """Give an accepted, non-blocking socket to `protocol`; never raises."""
+    def accept(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.Protocol,
+        context: ssl.SSLContext | None = None,
+        handshake_s: float | None = None,
+    ) -> asyncio.Task[None]:
+        """Give an accepted, non-blocking socket to `protocol`; never raises.
+
+        With a `context` its `connection_made` follows when the TLS handshake has ended
+        within `handshake_s`. A connection that was not made, also by cancelling the
+        task, is told as lost.
+        """
+        options: dict[str, Any] = {}
+        if context is not None:
+            options = {
+                "ssl": context,
+                "ssl_handshake_timeout": handshake_s,
+                "ssl_shutdown_timeout": TLS_LINGER_S,
+                **self._tls_sizes,
+            }
 
         async def run() -> None:
             try:
-                await self._connect_accepted(lambda: protocol, sock)
-            except OSError:
+                await self._connect_accepted(lambda: protocol, sock, **options)
+            except BaseException as error:
                 sock.close()
                 protocol.connection_lost(None)
+                if not isinstance(error, OSError):
+                    raise
 
-        self._keep(self.loop.create_task(run()))
+        return self._keep(run())
 
     def connect(
         self,
@@ -60,22 +110,50 @@ class Transports:
         port: int,
         protocol: asyncio.Protocol,
         on_failure: Callable[[OSError], None],
+        tls: Upstream | None = None,
     ) -> asyncio.Task[None]:
         """Open a connection to an IP address; `protocol.connection_made` or `on_failure` follows.
 
-        Cancelling the returned task ends the attempt without either.
+        With `tls`, when the handshake has ended. Cancelling the returned task ends the
+        attempt without either.
         """
+        options: dict[str, Any] = {}
+        if tls is not None:
+            options = {
+                "ssl": tls.context,
+                "server_hostname": tls.name,
+                "ssl_shutdown_timeout": TLS_CLOSE_S,
+                **self._tls_sizes,
+            }
 
         async def run() -> None:
             try:
-                await self.loop.create_connection(lambda: protocol, host, port)
+                await self.loop.create_connection(lambda: protocol, host, port, **options)
             except OSError as error:
                 on_failure(error)
 
-        task = self.loop.create_task(run())
-        self._keep(task)
-        return task
+        return self._keep(run())
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
+        return task
+
+    def _be_quiet_about_handshakes(self) -> None:
+        """A client that hangs up in the middle of a handshake is no event for the log.
+
+        asyncio, uvloop and aiofastnet all tell the loop's exception handler of it, as they
+        pass a class where an instance is looked for.
+        """
+        loop, handler = self.loop, self.loop.get_exception_handler()
+
+        def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            if context.get("exception") is ConnectionResetError:
+                return
+            if handler is not None:
+                handler(loop, context)
+            else:
+                loop.default_exception_handler(context)
+
+        loop.set_exception_handler(handle)

@@ -164,11 +164,24 @@ def test_a_request_as_to_a_proxy_is_told_from_others(line: bytes, is_absolute: b
 
 
 @pytest.mark.parametrize(
-    "line", [b"CONNECT a.example:443 HTTP/1.1", b"GET https://a.example/ HTTP/1.1"]
+    ("line", "is_https"),
+    [
+        (b"GET https://b.example/x HTTP/1.1", True),
+        (b"GET HTTPS://b.example/x HTTP/1.1", True),
+        (b"GET http://b.example/x HTTP/1.1", False),
+        (b"GET /https://b.example/ HTTP/1.1", False),
+    ],
 )
-def test_who_wants_a_forward_proxy_is_told_what_there_is_instead(line: bytes) -> None:
+def test_an_https_target_is_told_from_others(line: bytes, is_https: bool) -> None:
+    head = read(raw(line))
+    assert head.is_https is is_https
+    if is_https:
+        assert (head.host, head.target) == (b"b.example", b"/x")
+
+
+def test_who_wants_a_forward_proxy_is_told_what_there_is_instead() -> None:
     with pytest.raises(Malformed) as refused:
-        parse_request(raw(line), LIMITS)
+        parse_request(raw(b"CONNECT a.example:443 HTTP/1.1"), LIMITS)
     for word in ("no forward proxy", "external_links", "https_proxy", "no_proxy"):
         assert word in refused.value.reason
     assert "a.example" not in refused.value.reason
@@ -335,8 +348,6 @@ REFUSED: list[tuple[str, bytes, int]] = [
     ("absolute, comma", raw(b"GET http://a,b/x HTTP/1.1"), 400),
     ("absolute without Host", raw(b"GET http://a/ HTTP/1.1", host=None), 400),
     ("absolute, bad Host", raw(b"GET http://a/ HTTP/1.1", host=b"Host: a b"), 400),
-    ("absolute, https", raw(b"GET https://shop.example/ HTTP/1.1"), 421),
-    ("absolute, HTTPS", raw(b"GET HTTPS://shop.example/ HTTP/1.1"), 421),
     ("CONNECT", raw(b"CONNECT shop.example:80 HTTP/1.1"), 501),
     ("CONNECT origin-form", raw(b"CONNECT / HTTP/1.1"), 501),
     ("PRI", raw(b"PRI / HTTP/1.1"), 501),

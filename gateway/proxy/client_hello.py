@@ -1,0 +1,130 @@
+"""The first message of a TLS connection, read before anybody answers it (RFC 8446, 4.1.2).
+
+Only what chooses a certificate and what refuses the handshake at once is read:
+the name the client asks for (RFC 6066, 3) and the protocols it speaks on top
+(ALPN, RFC 7301). Whether the rest is right is judged by the TLS library, which
+reads the same bytes again.
+
+Pure. Invariant: nothing but `NotTls` is raised, whatever the bytes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+HELLO_MAX = 32 * 1024
+"""Bytes of a hello, with its framing. Those with post-quantum keys have 2 KB."""
+RECORD_MAX = 1 << 14
+HANDSHAKE = 22
+CLIENT_HELLO = 1
+SERVER_NAME = 0
+ALPN = 16
+
+_HTTP_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Hello(NamedTuple):
+    """What a client said: None where it said nothing of it. `name` is lower case."""
+
+    name: bytes | None
+    protocols: tuple[bytes, ...] | None
+
+
+class NotTls(Exception):  # noqa: N818 - says what was found
+    """These bytes do not begin a TLS connection. `is_http`: they look like a request instead."""
+
+    def __init__(self, is_http: bool = False) -> None:
+        super().__init__()
+        self.is_http = is_http
+
+
+def read_hello(data: bytes) -> Hello | int:
+    """The hello at the beginning of `data`, or how many bytes are needed to say more.
+
+    The number is greater than `len(data)`. Raises `NotTls`.
+    """
+    if data and data[0] != HANDSHAKE:
+        raise NotTls(is_http=data[0] in _HTTP_LETTERS)
+    message = b""
+    at = 0
+    while True:
+        if len(data) < at + 5:
+            return at + 5
+        size = int.from_bytes(data[at + 3 : at + 5])
+        end = at + 5 + size
+        if data[at] != HANDSHAKE or data[at + 1] != 3 or not 0 < size <= RECORD_MAX:
+            raise NotTls
+        if end > HELLO_MAX:
+            raise NotTls
+        if len(data) < end:
+            return end
+        message += data[at + 5 : end]
+        at = end
+        if len(message) >= 4:
+            if message[0] != CLIENT_HELLO:
+                raise NotTls
+            length = int.from_bytes(message[1:4])
+            if length > HELLO_MAX:
+                raise NotTls
+            if len(message) >= 4 + length:
+                return _read_message(_Reader(message[4 : 4 + length]))
+
+
+class _Reader:
+    """Takes fields off the front; `NotTls` when there is less than they say."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def has_more(self) -> bool:
+        return self._at < len(self._data)
+
+    def take(self, size: int) -> bytes:
+        end = self._at + size
+        if end > len(self._data):
+            raise NotTls
+        taken = self._data[self._at : end]
+        self._at = end
+        return taken
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size))
+
+    def vector(self, size: int) -> bytes:
+        """A field with its length in front, in `size` bytes."""
+        return self.take(self.number(size))
+
+
+def _read_message(body: _Reader) -> Hello:
+    body.take(2 + 32)  # version, random
+    body.vector(1)  # session
+    body.vector(2)  # cipher suites
+    body.vector(1)  # compressions
+    name: bytes | None = None
+    protocols: tuple[bytes, ...] | None = None
+    extensions = _Reader(body.vector(2) if body.has_more else b"")
+    while extensions.has_more:
+        kind = extensions.number(2)
+        content = _Reader(extensions.vector(2))
+        if kind == SERVER_NAME and name is None:
+            name = _read_name(_Reader(content.vector(2)))
+        elif kind == ALPN and protocols is None:
+            protocols = _read_protocols(_Reader(content.vector(2)))
+    return Hello(name, protocols)
+
+
+def _read_name(names: _Reader) -> bytes | None:
+    while names.has_more:
+        kind, name = names.number(1), names.vector(2)
+        if kind == 0:
+            return name.lower().removesuffix(b".") or None
+    return None
+
+
+def _read_protocols(names: _Reader) -> tuple[bytes, ...]:
+    found = []
+    while names.has_more:
+        found.append(names.vector(1))
+    return tuple(found)

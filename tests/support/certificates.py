@@ -1,0 +1,127 @@
+"""An authority for tests, certificates in files, and clients that verify them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import ssl
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from gateway.runtime import certificates
+from gateway.runtime.settings import (
+    CertificateSettings,
+    EntrypointSettings,
+    GivenSettings,
+    Settings,
+    TlsSettings,
+)
+
+from .wire import Peer
+
+NAME = "a.test"
+
+
+@functools.cache
+def authority() -> trustme.CA:
+    """The one that clients of tests believe in."""
+    return trustme.CA()
+
+
+def issue(
+    folder: Path,
+    *names: str,
+    file: str | None = None,
+    days: float = 30,
+    ca: trustme.CA | None = None,
+    key_type: trustme.KeyType = trustme.KeyType.ECDSA,
+) -> CertificateSettings:
+    """A certificate for these names in files of the folder, replacing those of the same `file`.
+
+    With negative `days` it has expired so long ago.
+    """
+    end = datetime.now(UTC) + timedelta(days=days)
+    begin = min(datetime.now(UTC), end) - timedelta(days=1)
+    made = (ca or authority()).issue_cert(
+        *names, not_before=begin, not_after=end, key_type=key_type
+    )
+    stem = file or names[0].replace("*", "any")
+    cert, key = folder / f"{stem}.pem", folder / f"{stem}.key"
+    cert.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
+    key.write_bytes(made.private_key_pem.bytes())
+    return CertificateSettings(str(cert), str(key))
+
+
+@functools.cache
+def usual() -> CertificateSettings:
+    """For `NAME` and its subdomains, in a folder of its own."""
+    return issue(Path(tempfile.mkdtemp()), NAME, f"*.{NAME}")
+
+
+def with_tls(
+    settings: Settings,
+    *files: CertificateSettings,
+    entrypoint: str = "public",
+    redirect_https: int | None = None,
+    **options: Any,
+) -> GivenSettings:
+    """The settings with TLS on an entrypoint, and what the files hold, as children get them."""
+    one = settings.entrypoints[entrypoint]
+    tls = TlsSettings(files or (usual(),), **options)
+    changed = {**settings.entrypoints, entrypoint: dataclasses.replace(one, tls=tls)}
+    if redirect_https is not None:
+        changed["internal"] = EntrypointSettings(
+            "127.0.0.1:0", internal=True, redirect_https=redirect_https
+        )
+    return given(dataclasses.replace(settings, entrypoints=changed))
+
+
+def given(settings: Settings) -> GivenSettings:
+    """With the contents of the files, as children get them."""
+    keeper = certificates.Keeper()
+    keeper.take(settings)
+    return keeper.for_worker(settings)
+
+
+def trusting(
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
+    maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+    protocols: list[str] | None = None,
+) -> ssl.SSLContext:
+    """A client that believes in `authority`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority().configure_trust(context)
+    context.minimum_version, context.maximum_version = minimum, maximum
+    if protocols is not None:
+        context.set_alpn_protocols(protocols)
+    return context
+
+
+def believing_anything() -> ssl.SSLContext:
+    """A client that does not look."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def tls_client(
+    port: int, name: str | None = NAME, context: ssl.SSLContext | None = None
+) -> Peer:
+    """A client connected by TLS to the port on loopback; name None: it asks for none."""
+    context = context or (trusting() if name is not None else believing_anything())
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname=name or ""
+    )
+    return Peer(reader, writer)
+
+
+def names_of(peer: Peer) -> set[str]:
+    """The host names of the certificate a client was shown."""
+    shown = peer.writer.get_extra_info("peercert")
+    return {value for kind, value in shown["subjectAltName"] if kind == "DNS"}
