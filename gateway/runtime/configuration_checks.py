@@ -30,7 +30,17 @@ _NO_FILES = {"on", "yes", "true", "stderr", "no", "false", "none"}
 def check(settings: Settings) -> dict[Place, str]:
     """Every problem of settings whose types are right; the first one of each place."""
     found: dict[Place, str] = {}
-    for one in (_listeners, _admin, _names, _affinity, _proxies, _files, _ejection, _processes):
+    for one in (
+        _listeners,
+        _tls,
+        _admin,
+        _names,
+        _affinity,
+        _proxies,
+        _files,
+        _ejection,
+        _processes,
+    ):
         for place, message in one(settings):
             found.setdefault(place, message)
     return found
@@ -68,6 +78,30 @@ def _listeners(settings: Settings) -> Found:
                 yield place, f"{text} overlaps {held} of {'.'.join(map(str, other))}"
                 break
         taken.append((place, address))
+
+
+def _tls(settings: Settings) -> Found:
+    for name, entrypoint in settings.entrypoints.items():
+        place: Place = ("entrypoints", name)
+        tls = entrypoint.tls
+        if tls is None:
+            continue
+        if entrypoint.redirect_https is not None:
+            yield (
+                (*place, "redirect_https"),
+                "this entrypoint speaks https itself; redirects are for those with plain http",
+            )
+        for position, files in enumerate(tls.certificates):
+            for key, path in (("cert", files.cert), ("key", files.key)):
+                if path == "":
+                    yield (
+                        (*place, "tls", "certificates", position, key),
+                        "the path of a PEM file is expected",
+                    )
+            if files in tls.certificates[:position]:
+                yield (*place, "tls", "certificates", position), "stands further up already"
+    if settings.upstream_tls.ca == "":
+        yield ("upstream_tls", "ca"), "the path of a PEM file is expected, or null"
 
 
 def _admin(settings: Settings) -> Found:
@@ -126,6 +160,12 @@ def _proxies(settings: Settings) -> Found:
             ipaddress.ip_network(text)
         except ValueError as error:
             yield ("trusted_proxies", position), f"{error}; write 10.0.0.0/8 or a single address"
+    for name, entrypoint in settings.entrypoints.items():
+        if entrypoint.proxy_protocol and not settings.trusted_proxies:
+            yield (
+                ("entrypoints", name, "proxy_protocol"),
+                "nobody could connect: name those who send the PROXY header in trusted_proxies",
+            )
 
 
 def _files(settings: Settings) -> Found:

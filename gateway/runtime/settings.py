@@ -84,6 +84,10 @@ class EntrypointSettings:
     tls: TlsSettings | None = None
     redirect_https: Annotated[int, Ge(1), Le(65535)] | None = None
     """Send clients to https on this port instead of serving them."""
+    connections: Count | None = None
+    """How many may be open; None: as many as `limits.connections` allows."""
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY header, and comes from `trusted_proxies`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,7 @@ class TimeoutSettings:
     client_body: Seconds = 60.0
     client_idle: Seconds = 75.0
     upstream_idle: Seconds = 4.0
+    queue: Seconds = 5.0
     drain: Delay = 30.0
     lame_duck: Delay = 5.0
 
@@ -174,6 +179,11 @@ class LimitSettings:
     headers: Annotated[int, Ge(8), Le(100_000)] = 128
     body_bytes: Annotated[int, Ge(0)] | None = None
     connections: Count | None = None
+    connections_per_address: Count | None = None
+    in_flight: Count | None = None
+    """Requests an instance is given at a time."""
+    queue: Annotated[int, Ge(0), Le(10_000_000)] = 100
+    """Requests that wait for each service while all its instances have that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +318,7 @@ RESTART_ONLY = frozenset(
 )
 """Top-level keys that a HUP cannot change; a file that changes one is refused as a whole."""
 
-HUP_IN_ENTRYPOINTS = frozenset({"tls", "redirect_https"})
+HUP_IN_ENTRYPOINTS = frozenset({"tls", "redirect_https", "connections", "proxy_protocol"})
 """Of an entrypoint, what a HUP can change all the same."""
 
 
