@@ -45,8 +45,12 @@ def check(config: Path, files: Sequence[Path]) -> None:
     except configuration.BadConfiguration as bad:
         print_problems(bad)
         raise SystemExit(1) from None
-    click.echo(f"{config}: {style('ok', 'green')}")
-    results = [_is_valid(file, settings) for file in files]
+    untimely = configuration.untimely(config)
+    if untimely:
+        print_problems(configuration.BadConfiguration(str(config), untimely))
+    else:
+        click.echo(f"{config}: {style('ok', 'green')}")
+    results = [not untimely, *(_is_valid(file, settings) for file in files)]
     if not all(results):
         raise SystemExit(1)
 

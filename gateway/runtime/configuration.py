@@ -5,7 +5,8 @@ violations into sentences for the person who wrote the file, and
 `configuration_checks.py` adds what types cannot say. Workers do not import it.
 
 Invariant: a `Settings` returned from here has passed all checks that need no
-look at the machine (whether a port is free is found out at start).
+look at the machine, one from `load` also those of the certificates it names
+(whether a port is free is found out at start).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import time
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from . import yaml_loader
+from . import certificates, yaml_loader
 from .configuration_checks import check
 from .settings import HUP_IN_ENTRYPOINTS, RESTART_ONLY, Settings
 from .yaml_loader import Document, Place, YamlProblem
@@ -63,7 +65,7 @@ class BadConfiguration(Exception):  # noqa: N818 - says what was found
 
 
 def load(path: Path) -> Settings:
-    """Read and check the file. Raises `BadConfiguration`."""
+    """Read and check the file and the files it names. Raises `BadConfiguration`."""
     try:
         with open(path, "rb") as file:
             data = file.read(yaml_loader.SIZE_MAX + 1)
@@ -72,13 +74,31 @@ def load(path: Path) -> Settings:
     except OSError as error:
         message = f"the file cannot be read: {error.strerror}"
         raise BadConfiguration(str(path), [Problem("", message)]) from None
-    return parse(data, str(path))
+    return parse(data, str(path), certificates.problems)
 
 
-def parse(data: bytes | str, source: str = "configuration") -> Settings:
+def untimely(path: Path) -> list[Problem]:
+    """Certificates named in a good configuration file that are not valid now.
+
+    They keep no gateway from starting or from taking a configuration: all else it
+    serves is worth more.
+    """
+    try:
+        parse(path.read_bytes(), str(path), lambda named: certificates.untimely(named, time.time()))
+    except BadConfiguration as bad:
+        return list(bad.problems)
+    return []
+
+
+def parse(
+    data: bytes | str,
+    source: str = "configuration",
+    look: Callable[[Settings], Mapping[Place, str]] = lambda _: {},
+) -> Settings:
     """Check the text of a configuration; an empty one means all defaults.
 
-    Raises `BadConfiguration`; `source` is how it names the text.
+    Raises `BadConfiguration`; `source` is how it names the text, `look` says what is wrong
+    with what it names.
     """
     try:
         document = yaml_loader.load(data)
@@ -92,7 +112,8 @@ def parse(data: bytes | str, source: str = "configuration") -> Settings:
     if settings is not None:
         # What the pruning of a wrong part made wrong above it is no problem of the file's.
         around = {place[:end] for place in found for end in range(len(place) + 1)}
-        found.update({p: m for p, m in check(settings).items() if p not in around})
+        wrong = {**look(settings), **check(settings)}
+        found.update({p: m for p, m in wrong.items() if p not in around})
     if found or settings is None:
         raise BadConfiguration(source, _problems(document, found))
     return settings

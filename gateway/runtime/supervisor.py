@@ -5,7 +5,7 @@ in the children, and everything here is short. Signals only enqueue. It knows
 nothing of requests, routes or the store.
 
     pass: wait -> signals -> hear -> reap -> notice silence -> go a step down -> fill posts
-          -> launch backends -> tell
+          -> launch backends -> certificates -> tell
 
 Invariants:
 * after the gateway was up once, nothing but TERM or INT ends it;
@@ -31,6 +31,7 @@ from enum import Enum, auto
 from pathlib import Path
 
 from . import children, logs, marks, messages, roster, snapshot_file
+from .certificates import Keeper
 from .children import Post
 from .cpus import usable_cpus
 from .crew import Crew, Death
@@ -143,6 +144,8 @@ class Supervisor:
         self._posts = [self._control, *self._workers]
         self._crew = Crew(self._posts, self._selector, patience)
         self._processes = Processes(resources.home)
+        self._certificates = Keeper()
+        self._certificates.take(settings)
         self._phase = Phase.STARTING
         self._is_cut = False
         """Told to stop twice."""
@@ -191,6 +194,8 @@ class Supervisor:
         self._go_down(now_s)
         self._fill(now_s)
         self._processes.launch_waiting()
+        if self._certificates.look(now_s):
+            self._send_settings()
         self._tell()
 
     @property
@@ -297,13 +302,20 @@ class Supervisor:
             for reason in refused.reasons:
                 log.error("configuration not taken: %s", reason)
             return
-        for post in self._posts:
-            self._crew.send(post, messages.settings(self._for_children()))
+        self._certificates.take(self._settings)
+        self._send_settings()
         log.info("configuration read again from %s", self._config_path)
 
-    def _for_children(self) -> Settings:
+    def _send_settings(self) -> None:
+        for post in self._posts:
+            self._crew.send(post, messages.settings(self._settings_of(post)))
+
+    def _settings_of(self, post: Post) -> Settings:
         """With the number of workers: their limits are the gateway's divided by it."""
-        return dataclasses.replace(self._settings, workers=len(self._workers))
+        settings = dataclasses.replace(self._settings, workers=len(self._workers))
+        if post.slot is None:
+            return self._certificates.for_control(settings)
+        return self._certificates.for_worker(settings)
 
     # -- the way down
 
@@ -354,7 +366,7 @@ class Supervisor:
                 self._crew.start(
                     post,
                     programs.control if post.slot is None else programs.worker,
-                    self._for_children(),
+                    self._settings_of(post),
                     self._boot_for(post),
                 )
             except OSError as error:
