@@ -29,6 +29,7 @@ from gateway.core.releasing import has_happened
 from .audit import GATEWAY
 from .clock import Clock
 from .controller import Controller
+from .deadlines import Deadlines
 from .progress import Failures, setback
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class ReleaseDriver:
         self._failures = failures
         self._clock = clock
         self._began = clock.time()
+        self._grace_from = clock.monotonic()
+        self._deadlines = Deadlines(clock)
         self._has_changed = asyncio.Event()
         self._clean: dict[str, _Clean] = {}
         self._not_before: dict[str, float] = {}
@@ -92,6 +95,7 @@ class ReleaseDriver:
             asked = {r.id: r.smooth.since for r in flying if r.smooth is not None}
             self._clean = {id: c for id, c in self._clean.items() if asked.get(id) == c.asked}
             self._not_before = {id: t for id, t in self._not_before.items() if id in ids}
+            self._deadlines.keep([*ids, *asked.items()])
             if not flying:
                 await self._has_changed.wait()
                 continue
@@ -118,9 +122,16 @@ class ReleaseDriver:
                 is_first = release.previous is None
                 event = Event.DEPLOYED if is_first else Event.HEALTHY
                 healthy = self._observed(release, event, lambda: "all new instances are healthy")
-                if healthy is not None or self._is_in_grace(release):
+                length_s = release.deadline - release.created
+                is_late = self._deadlines.has_passed(release.id, release.created, length_s)
+                if healthy is not None or not is_late or self._is_in_grace(length_s, release):
                     return healthy
-                return self._observed(release, Event.EXPIRED, lambda: self._why_expired(release))
+                return self._observed(
+                    release,
+                    Event.EXPIRED,
+                    lambda: self._why_expired(release),
+                    release.deadline,
+                )
             case Phase.PENDING_CONFIRMATION if release.smooth is not None:
                 return self._smooth(release)
             case Phase.PENDING_CONFIRMATION if release.strategy is Strategy.STANDARD:
@@ -141,17 +152,23 @@ class ReleaseDriver:
                 return None
 
     def _observed(
-        self, release: Release, event: Event, reason: Callable[[], str]
+        self,
+        release: Release,
+        event: Event,
+        reason: Callable[[], str],
+        not_before: float = 0.0,
     ) -> AdvanceRelease | None:
-        controller, now = self._controller, self._clock.time()
+        """The step, if the event has happened. A wall clock that went back is corrected."""
+        controller, now = self._controller, max(self._clock.time(), not_before)
         if not has_happened(controller.state, controller.observed, release, event, now):
             return None
         return AdvanceRelease(release.id, event, now, GATEWAY.name, reason())
 
-    def _is_in_grace(self, release: Release) -> bool:
+    def _is_in_grace(self, length_s: float, release: Release) -> bool:
         """Was it begun by an earlier control process, and is this one still new?"""
-        grace_s = min(RESTART_GRACE_S, release.deadline - release.created)
-        return release.created < self._began > self._clock.time() - grace_s
+        grace_s = min(RESTART_GRACE_S, length_s)
+        is_new = self._clock.monotonic() - self._grace_from < grace_s
+        return is_new and release.created < self._began
 
     def _why_expired(self, release: Release) -> str:
         controller = self._controller
@@ -173,7 +190,8 @@ class ReleaseDriver:
             return ConfirmRelease(
                 release.id, ConfirmMode.PLAIN, self._clock.time(), release.smooth.by, reason
             )
-        if self._clock.time() - release.smooth.since < SMOOTH_MOST_S:
+        asked = release.smooth.since
+        if not self._deadlines.has_passed((release.id, asked), asked, SMOOTH_MOST_S):
             return None
         reason = (
             f"the new services had errors all the time, {SMOOTH_MOST_S:.0f} s long: the smooth "

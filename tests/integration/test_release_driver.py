@@ -253,6 +253,63 @@ def test_a_release_that_is_late_goes_back_and_says_why(tell: Teller) -> None:
     tell(tale)
 
 
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
+def test_a_wall_clock_that_jumps_ends_no_release_early_and_holds_none_up(
+    tell: Teller, jump_s: float
+) -> None:
+    async def tale(node: Node) -> None:
+        node.sick = {sid("v2")}
+        await node.deploy()
+        node.clock.wall_ahead_s = jump_s
+        await node.pass_time(DEADLINE_S - 2, tick=50)
+        assert node.phase() is Phase.RELEASING
+        await node.pass_time(3)
+        assert "not healthy within 300 s" in " ".join(node.words())
+        await node.until(Phase.ROLLED_BACK)
+
+    tell(tale)
+
+
+def test_a_wall_clock_that_jumped_before_a_restart_leaves_at_most_the_whole_deadline(
+    tell: Teller,
+) -> None:
+    async def tale(node: Node) -> None:
+        node.sick = {sid("v2")}
+        await node.deploy()
+        node.clock.wall_ahead_s = -86_400.0
+        await node.crash()
+        await node.pass_time(DEADLINE_S - 2, tick=50)
+        assert node.phase() is Phase.RELEASING
+        await node.pass_time(3)
+        await node.until(Phase.ROLLED_BACK)
+
+    tell(tale)
+
+
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
+def test_a_wall_clock_that_jumps_gives_no_smooth_confirmation_up_and_holds_none_open(
+    tell: Teller, jump_s: float
+) -> None:
+    async def tale(node: Node) -> None:
+        await node.deploy()
+        await node.until(Phase.PENDING_CONFIRMATION)
+        await node.confirm(ConfirmMode.SMOOTH)
+        node.errors[sid("v2")] = 1
+        await node.pass_time(1)
+        node.clock.wall_ahead_s = jump_s
+        for _ in range(int(SMOOTH_MOST_S) - 5):
+            assert node.release.smooth is not None
+            node.errors[sid("v2")] += 1
+            await node.pass_time(1, tick=0.5)
+        for _ in range(6):
+            node.errors[sid("v2")] += 1
+            await node.pass_time(1, tick=0.5)
+        assert node.release.smooth is None
+        assert "given up" in node.words()[-1]
+
+    tell(tale)
+
+
 def test_a_release_that_is_late_may_hold_and_goes_on_when_it_is_healthy(tell: Teller) -> None:
     async def tale(node: Node) -> None:
         node.sick = {sid("v2")}

@@ -17,11 +17,13 @@ class FakeClock:
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
+        self.wall_ahead_s = 0.0
+        """By how much somebody has set the wall clock forward."""
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = 0
 
     def time(self) -> float:
-        return self.now
+        return self.now + self.wall_ahead_s
 
     def monotonic(self) -> float:
         return self.now
