@@ -77,6 +77,7 @@ CONNECT_BUCKETS_S = (
     *(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 STICKY_RESULTS = ("new", "hit", "moved")
+REFUSALS = ("address_limit", "proxy_header")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,15 @@ METRICS: tuple[Metric, ...] = (
         Scope.ENTRYPOINT,
         ("entrypoint",),
         "Open client connections.",
+    ),
+    _worker(
+        "gateway_refused_connections_total",
+        Kind.COUNTER,
+        Scope.ENTRYPOINT,
+        ("entrypoint", "reason"),
+        "Client connections closed before a request: `address_limit` too many of one address, "
+        "`proxy_header` no valid PROXY header, or from somebody who may not send one.",
+        variants=REFUSALS,
     ),
     _worker(
         "gateway_tls_handshake_failures_total",

@@ -23,6 +23,7 @@ from .catalogue import (
     DURATION_BUCKETS_S,
     KEYS,
     LAYOUTS,
+    REFUSALS,
     STICKY_RESULTS,
     Scope,
 )
@@ -49,6 +50,10 @@ _CONNECT = _SERVICE["gateway_upstream_connect_seconds"]
 _CONNECT_BUCKETS = _CONNECT + 1
 _RETRIES = _SERVICE["gateway_retries_total"]
 _OPEN = LAYOUTS[Scope.ENTRYPOINT].start["gateway_open_connections"]
+_REFUSED = {
+    reason: LAYOUTS[Scope.ENTRYPOINT].start["gateway_refused_connections_total"] + offset
+    for offset, reason in enumerate(REFUSALS)
+}
 _HANDSHAKE_FAILURES = LAYOUTS[Scope.ENTRYPOINT].start["gateway_tls_handshake_failures_total"]
 _INSTANCE_IN_FLIGHT = LAYOUTS[Scope.INSTANCE].start["in_flight"]
 _INSTANCE_WEBSOCKETS = LAYOUTS[Scope.INSTANCE].start["websockets"]
@@ -228,6 +233,10 @@ class WorkerMetrics:
             gauge = Gauge(self.take(Scope.ENTRYPOINT, (name,)), _OPEN)
             self._entrypoints[name] = gauge
         return gauge
+
+    def connection_refused(self, entrypoint: str, reason: str) -> None:
+        """Count a connection that was closed before a request; `reason` is one of `REFUSALS`."""
+        self.take(Scope.ENTRYPOINT, (entrypoint,))[_REFUSED[reason]] += 1
 
     def handshake_failed(self, entrypoint: str) -> None:
         """Count a TLS handshake that came to nothing."""

@@ -1,9 +1,10 @@
 """What happens to an accepted connection until requests come over it.
 
-On a plain entrypoint: it gets a transport. On one with TLS: its first message
-is awaited (`greeting`), a certificate is chosen (`tls`), then it gets a transport
-that does the handshake. All of that within one deadline, which the worker's sweep
-looks at as at every other.
+On an entrypoint with the PROXY protocol the header is awaited first (`announcement`);
+it says whose connection it is. Then, on a plain entrypoint: it gets a transport. On one
+with TLS: its first message is awaited (`greeting`), a certificate is chosen (`tls`),
+then it gets a transport that does the handshake. Both waits have a deadline, which
+the worker's sweep looks at as at every other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from .announcement import Announcement
 from .client import ClientConnection, Phase
 from .codec import Malformed
 from .greeting import Greeting
@@ -31,10 +33,65 @@ def admit(
     plane: DataPlane, transports: Transports, sock: socket.socket, client: ClientConnection
 ) -> None:
     """Begin; `client` hears of the connection when it is made, or that it is lost."""
-    if client.entrypoint.tls is None:
+    if client.entrypoint.proxy_protocol:
+        _Announced(plane, transports, sock, client).begin()
+    else:
+        _let_in(plane, transports, sock, client)
+
+
+def _let_in(
+    plane: DataPlane, transports: Transports, sock: socket.socket, client: ClientConnection
+) -> None:
+    if not plane.may_stay(client):
+        sock.close()
+        client.connection_lost(None)
+    elif client.entrypoint.tls is None:
         transports.accept(sock, client)
     else:
         _Handshake(plane, transports, sock, client, client.entrypoint.tls).begin()
+
+
+class _Announced:
+    """One connection on its way to an address."""
+
+    __slots__ = ("_client", "_plane", "_sock", "_transports")
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        transports: Transports,
+        sock: socket.socket,
+        client: ClientConnection,
+    ) -> None:
+        self._plane = plane
+        self._transports = transports
+        self._sock = sock
+        self._client = client
+
+    def begin(self) -> None:
+        client = self._client
+        if not client.trusted:
+            self._sock.close()
+            self._on_end()
+            return
+        client.phase = Phase.ANNOUNCEMENT
+        client.deadline = self._plane.time() + self._plane.timeouts.client_header
+        announcement = Announcement(self._plane.loop, self._sock, self._on_source, self._on_end)
+        client.opening = announcement
+        announcement.begin()
+
+    def _on_source(self, source: str | None) -> None:
+        client = self._client
+        client.phase = Phase.IDLE
+        client.opening = None
+        client.deadline = float("inf")
+        if source is not None:
+            client.introduce(source)
+        _let_in(self._plane, self._transports, self._sock, client)
+
+    def _on_end(self) -> None:
+        self._plane.header_missing(self._client)
+        self._client.connection_lost(None)
 
 
 class _Handshake:

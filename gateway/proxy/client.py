@@ -40,6 +40,8 @@ FOREVER = float("inf")
 class Phase(Enum):
     """What the connection is waiting for."""
 
+    ANNOUNCEMENT = -1
+    """The end of the PROXY header."""
     HANDSHAKE = 0
     """The end of the TLS handshake."""
     IDLE = 1
@@ -86,6 +88,8 @@ class Entrypoint:
     """A line for answers over TLS."""
     redirect: int | None = None
     """The port of https that requests are sent to."""
+    proxy_protocol: bool = False
+    """A PROXY header comes first."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -103,6 +107,7 @@ class ClientConnection(asyncio.Protocol):
         "peer_text",
         "pending",
         "phase",
+        "place",
         "plane",
         "proto",
         "refusal",
@@ -119,6 +124,8 @@ class ClientConnection(asyncio.Protocol):
         self.peer_text = peer
         self.peer = peer.encode()
         self.trusted = plane.trusts(peer)
+        self.place: str | bytes | None = None
+        """What it counts as, where connections of an address are counted."""
         self.tls: ClientTls | None = None
         self.proto = b"http"
         self.refusal: Malformed | None = None
@@ -134,6 +141,12 @@ class ClientConnection(asyncio.Protocol):
         self.pending = b""
         self._searched = 0
         self.exchange: Exchange | Tunnel | None = None
+
+    def introduce(self, peer: str) -> None:
+        """It was told, before any request, that this is the client's address."""
+        self.peer_text = peer
+        self.peer = peer.encode()
+        self.trusted = self.plane.trusts(peer)
 
     # -- what the transport says
 

@@ -25,12 +25,12 @@ from gateway.routing.world import World
 from gateway.runtime.settings import GivenSettings
 
 from . import finish, tls
-from .acceptor import Acceptor
 from .access_log import AccessLog
 from .admission import admit
 from .client import ClientConnection, Entrypoint, Phase
 from .codec import HeadLimits, RequestHead
 from .dates import DateLine
+from .doors import HEALTH_ENTRYPOINT, Doors, address_key
 from .exchange import Exchange
 from .farewells import TICK_S, Farewells
 from .health import serve_health
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("gateway.proxy")
 
 SWEEP_S = TICK_S
-HEALTH_ENTRYPOINT = "health"
 DRAIN_POLL_S = 0.02
 SETTLE_S = 0.01
 
@@ -93,15 +92,12 @@ class DataPlane:
         self._random_bits = random.SystemRandom().getrandbits(64) ^ slot
         self._ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - not secret
         self._clients: set[ClientConnection] = set()
-        self._traffic = 0  # of these, not counting those of `health.listen`
         self._pools: dict[UpstreamPool, InstanceState] = {}
         self._entrypoints: dict[str, Entrypoint] = {}
         self._tls: dict[str, tls.ServerTls] = {}
         self._log = AccessLog("off")
         self._log_problem: str | None = None
-        self._acceptor = Acceptor(loop, self._serve, self._has_room)
-        # Whoever asks after our health is answered at the limit of connections too.
-        self._health_acceptor = Acceptor(loop, self._serve, lambda: True)
+        self._doors = Doors(loop, self._serve)
         self.configure(settings)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
@@ -129,9 +125,7 @@ class DataPlane:
         self.limits = settings.limits
         self.head_limits = HeadLimits(settings.limits.head_bytes, settings.limits.headers)
         self._trusted = TrustedProxies(settings.trusted_proxies)
-        workers = settings.workers if isinstance(settings.workers, int) else 1
-        connections = settings.limits.connections
-        self._most_clients = None if connections is None else -(-connections // workers)
+        self._doors.configure(settings)
         ejection = settings.ejection
         self._ejection_policy = EjectionPolicy(
             ejection.failures, ejection.seconds, ejection.max_seconds
@@ -149,12 +143,11 @@ class DataPlane:
         """Accept on `sock`, which somebody else holds, for the entrypoint of that name."""
         if entrypoint not in self._entrypoints:
             self._entrypoints[entrypoint] = self._entrypoint(sock, entrypoint)
-        self._acceptor_of(entrypoint).listen(sock, entrypoint)
+        self._doors.listen(sock, entrypoint)
 
     def unlisten(self, sock: socket.socket) -> None:
         """Stop accepting on `sock`; it stays open."""
-        self._acceptor.unlisten(sock)
-        self._health_acceptor.unlisten(sock)
+        self._doors.unlisten(sock)
 
     def begin_lame_duck(self) -> None:
         """Go on serving, but tell clients to go elsewhere with their next request."""
@@ -267,13 +260,28 @@ class DataPlane:
         """A client's connection came to no TLS."""
         self.metrics.handshake_failed(client.entrypoint.name)
 
+    def may_stay(self, client: ClientConnection) -> bool:
+        """Now that its address is known: has it a place among the connections of that?"""
+        if not client.trusted and client.entrypoint.name != HEALTH_ENTRYPOINT:
+            key = address_key(client.peer_text)
+            if not self._doors.take_place(key):
+                self.metrics.connection_refused(client.entrypoint.name, "address_limit")
+                return False
+            client.place = key
+        return True
+
+    def header_missing(self, client: ClientConnection) -> None:
+        """A client's connection did not begin with a valid PROXY header, or not in time."""
+        self.metrics.connection_refused(client.entrypoint.name, "proxy_header")
+
     def client_closed(self, client: ClientConnection) -> None:
         """A client's connection has ended."""
         if client in self._clients:
             self._clients.remove(client)
-            self._traffic -= client.entrypoint.name != HEALTH_ENTRYPOINT
             client.entrypoint.open.add(-1)
-            self._acceptor.resume()
+            if client.place is not None:
+                self._doors.leave_place(client.place)
+            self._doors.left(client.entrypoint.name)
 
     # -- inside
 
@@ -293,6 +301,7 @@ class DataPlane:
     def _follow(self, entrypoint: Entrypoint, settings: EntrypointSettings | None) -> None:
         """Do what the settings say of an entrypoint; open connections keep their certificate."""
         if settings is not None:
+            entrypoint.proxy_protocol = settings.proxy_protocol
             entrypoint.redirect = settings.redirect_https
             entrypoint.tls = self._tls.get(entrypoint.name)
             entrypoint.hsts = tls.hsts_field(settings.tls.hsts if settings.tls else None)
@@ -307,16 +316,10 @@ class DataPlane:
             if one.tls is not None
         }
 
-    def _has_room(self) -> bool:
-        return self._most_clients is None or self._traffic < self._most_clients
-
-    def _acceptor_of(self, entrypoint: str) -> Acceptor:
-        return self._health_acceptor if entrypoint == HEALTH_ENTRYPOINT else self._acceptor
-
     def _serve(self, sock: socket.socket, peer: str, entrypoint: str) -> None:
         client = ClientConnection(self, self._entrypoints[entrypoint], peer)
         self._clients.add(client)
-        self._traffic += entrypoint != HEALTH_ENTRYPOINT
+        self._doors.entered(entrypoint)
         client.entrypoint.open.add(1)
         admit(self, self._transports, sock, client)
 

@@ -1,0 +1,121 @@
+"""Who may come in: accepting on the entrypoints, within the limits of connections.
+
+At the limit of all connections, or of an entrypoint's, accepting pauses: more
+clients wait in the kernel and nobody accepted is dropped. A client address at
+its own limit cannot be left waiting without all others behind it, so its further
+connections are closed.
+
+The health listener has no limits: whoever asks after our health is answered at
+the limit of connections too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .acceptor import Acceptor
+
+if TYPE_CHECKING:
+    from gateway.runtime.settings import Settings
+
+HEALTH_ENTRYPOINT = "health"
+
+
+def address_key(peer: str) -> str | bytes:
+    """What is one client to the limits: an IPv4 address, or a /64 network of IPv6.
+
+    A host has at least such a network to itself (RFC 6177), and may use any address in it.
+    """
+    if "." in peer:
+        return peer
+    try:
+        return socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])[:8]
+    except OSError:
+        return peer
+
+
+class Doors:
+    """Accepts, and counts who is inside. `serve(connection, peer address, entrypoint)` takes each."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, serve: Callable[[socket.socket, str, str], None]
+    ) -> None:
+        self._loop = loop
+        self._serve = serve
+        self._acceptors: dict[str, Acceptor] = {}
+        self._most: int | None = None
+        self._most_at: dict[str, int] = {}
+        self._most_of_address: int | None = None
+        self._inside = 0
+        self._inside_at: dict[str, int] = {}
+        self._of_address: dict[str | bytes, int] = {}
+
+    def configure(self, settings: Settings) -> None:
+        """Take over the limits, this worker's part of each; nobody inside is sent away."""
+        workers = settings.workers if isinstance(settings.workers, int) else 1
+        limits = settings.limits
+        self._most = _part(limits.connections, workers)
+        self._most_of_address = _part(limits.connections_per_address, workers)
+        self._most_at = {
+            name: part
+            for name, one in settings.entrypoints.items()
+            if (part := _part(one.connections, workers)) is not None
+        }
+
+    def listen(self, sock: socket.socket, entrypoint: str) -> None:
+        """Accept on `sock`, which somebody else holds."""
+        acceptor = self._acceptors.get(entrypoint)
+        if acceptor is None:
+            acceptor = Acceptor(self._loop, self._serve, lambda: self._has_room(entrypoint))
+            self._acceptors[entrypoint] = acceptor
+        acceptor.listen(sock, entrypoint)
+
+    def unlisten(self, sock: socket.socket) -> None:
+        """Stop accepting on `sock`; it stays open."""
+        for acceptor in self._acceptors.values():
+            acceptor.unlisten(sock)
+
+    def entered(self, entrypoint: str) -> None:
+        """A connection was accepted."""
+        if entrypoint != HEALTH_ENTRYPOINT:
+            self._inside += 1
+            self._inside_at[entrypoint] = self._inside_at.get(entrypoint, 0) + 1
+
+    def left(self, entrypoint: str) -> None:
+        """A connection has ended: whoever waits may come in."""
+        if entrypoint != HEALTH_ENTRYPOINT:
+            self._inside -= 1
+            self._inside_at[entrypoint] -= 1
+        for acceptor in self._acceptors.values():
+            acceptor.resume()
+
+    def take_place(self, key: str | bytes) -> bool:
+        """One more connection of this client; False, and it is not counted, if it has too many."""
+        count = self._of_address.get(key, 0)
+        if self._most_of_address is not None and count >= self._most_of_address:
+            return False
+        self._of_address[key] = count + 1
+        return True
+
+    def leave_place(self, key: str | bytes) -> None:
+        """A connection that took a place has ended."""
+        count = self._of_address[key] - 1
+        if count:
+            self._of_address[key] = count
+        else:
+            del self._of_address[key]
+
+    def _has_room(self, entrypoint: str) -> bool:
+        if entrypoint == HEALTH_ENTRYPOINT:
+            return True
+        if self._most is not None and self._inside >= self._most:
+            return False
+        most = self._most_at.get(entrypoint)
+        return most is None or self._inside_at.get(entrypoint, 0) < most
+
+
+def _part(limit: int | None, workers: int) -> int | None:
+    return None if limit is None else -(-limit // workers)
