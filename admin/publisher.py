@@ -68,6 +68,8 @@ class WorkerStatus:
     started: float
     generation: int = 0
     """0: it has confirmed none to this control process yet."""
+    region: int | None = None
+    """Which one its counters are in."""
 
     def __str__(self) -> str:
         return f"worker {self.slot} (pid {self.pid})"
@@ -181,6 +183,7 @@ class Publisher:
                 state=WorkerState(row["state"]),
                 restarts=row["restarts"],
                 started=row["started"],
+                region=row["region"],
             )
             for row in message["workers"]
         )

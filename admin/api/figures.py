@@ -88,8 +88,10 @@ class WorkerFigures:
 
 
 def live_slots(controller: Controller) -> frozenset[int]:
-    """The slots of workers that are alive: their gauges count."""
-    return frozenset(w.slot for w in controller.workers if w.state != "dead")
+    """The regions of workers that are alive: their gauges count."""
+    return frozenset(
+        w.region for w in controller.workers if w.state != "dead" and w.region is not None
+    )
 
 
 def control_facts(controller: Controller, now: float) -> ControlFacts:

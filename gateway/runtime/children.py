@@ -23,11 +23,31 @@ from .messages import WorkerState
 from .settings import Settings
 
 
+class Adopted:
+    """A child that a former program of this process started."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        """Reap it; the exit code, 0 when somebody else did."""
+        if self.returncode is None:
+            try:
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            except ChildProcessError:
+                self.returncode = 0
+        return self.returncode
+
+
+Process = subprocess.Popen[bytes] | Adopted
+
+
 @dataclass(slots=True, eq=False)
 class Child:
     """A running process. Times are of the monotonic clock."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     link: Link
     started_s: float
     heard_s: float
@@ -66,6 +86,10 @@ class Post:
     is_silent: bool = False
     generation: int = 0
     """The snapshot its worker last said it serves."""
+    region: int | None = None
+    """Where its worker counts; None for the control process."""
+    covers: frozenset[int] | None = None
+    """The foreign slots its worker was told to accept for; None: nobody knows."""
 
     @property
     def pid(self) -> int:

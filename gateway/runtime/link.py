@@ -75,6 +75,11 @@ class Decoder:
         return messages
 
     @property
+    def unfinished(self) -> bytes:
+        """The part of a frame that is held."""
+        return bytes(self._buffer)
+
+    @property
     def is_between_frames(self) -> bool:
         """No part of a frame is held: the peer may end here without loss."""
         return not self._buffer
@@ -100,12 +105,21 @@ class Link:
     treated as gone.
     """
 
-    def __init__(self, sock: socket.socket, limit: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        limit: int = 64 << 20,
+        *,
+        unread: bytes = b"",
+        unsent: bytes = b"",
+    ) -> None:
+        """`unread` and `unsent` are what `leftover` gave for the same socket."""
         sock.setblocking(False)
         self._sock = sock
         self._decoder = Decoder()
-        self._out: deque[memoryview] = deque()
-        self._waiting = 0
+        self._decoder.feed(unread)
+        self._out: deque[memoryview] = deque([memoryview(unsent)] if unsent else [])
+        self._waiting = len(unsent)
         self._limit = limit
 
     def fileno(self) -> int:
@@ -163,6 +177,10 @@ class Link:
         except (OSError, BrokenLink):
             pass
         return messages
+
+    def leftover(self) -> tuple[bytes, bytes]:
+        """The part of a frame that has arrived, and what was not sent yet."""
+        return self._decoder.unfinished, b"".join(self._out)
 
     def close(self) -> None:
         """Close the socket; what was not sent is lost."""

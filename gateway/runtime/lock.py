@@ -25,6 +25,10 @@ class Lock:
         self._fd = fd
         self.follows_unclean_end = follows_unclean_end
 
+    def fileno(self) -> int:
+        """The descriptor that holds it, also in a program that takes this one's place."""
+        return self._fd
+
     def release(self) -> None:
         """Note a clean end and let go."""
         os.ftruncate(self._fd, 0)

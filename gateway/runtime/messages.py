@@ -62,9 +62,17 @@ def cover(slots: Collection[int]) -> Json:
     return {"t": T.COVER, "slots": sorted(slots)}
 
 
-def drain(lame_duck_s: float, deadline_s: float) -> Json:
-    """Stop: go on accepting for `lame_duck_s`, then finish work for at most `deadline_s`."""
-    return {"t": T.DRAIN, "lame_duck": lame_duck_s, "deadline": deadline_s}
+def drain(lame_duck_s: float, deadline_s: float, *, is_replaced: bool = False) -> Json:
+    """Stop: go on accepting for `lame_duck_s`, then finish work for at most `deadline_s`.
+
+    A worker that is replaced accepts no more: another one does in its place.
+    """
+    return {
+        "t": T.DRAIN,
+        "lame_duck": lame_duck_s,
+        "deadline": deadline_s,
+        "is_replaced": is_replaced,
+    }
 
 
 def settings(value: Settings) -> Json:

@@ -14,8 +14,8 @@ from .children import Post
 from .messages import Json, WorkerState
 
 
-def covers(workers: Sequence[Post], is_stopping: bool) -> dict[int, frozenset[int]]:
-    """For each live worker's slot, the foreign slots it must accept for.
+def covers(workers: Sequence[Post], is_stopping: bool) -> dict[Post, frozenset[int]]:
+    """For each live worker, the foreign slots it must accept for.
 
     While the whole gateway stops, draining workers still accept (lame duck) and
     cover for those already gone.
@@ -24,18 +24,18 @@ def covers(workers: Sequence[Post], is_stopping: bool) -> dict[int, frozenset[in
     healthy = [p for p in workers if p.state in able and not p.is_silent]
     held = {p.slot for p in healthy}
     uncovered = frozenset(p.slot for p in workers if p.slot is not None and p.slot not in held)
-    return {
-        p.slot: uncovered if p.slot in held else frozenset()
-        for p in workers
-        if p.slot is not None and p.child is not None
-    }
+    return {p: uncovered if p in healthy else frozenset() for p in workers if p.child is not None}
 
 
 def rows(workers: Sequence[Post]) -> list[Json]:
-    """The `workers` of a roster message; `started` is seconds since the epoch."""
+    """The `workers` of a roster message; `started` is seconds since the epoch.
+
+    A slot stands there twice while a worker takes another one's place.
+    """
     return [
         {
             "slot": p.slot,
+            "region": p.region,
             "pid": p.pid,
             "state": p.state,
             "restarts": p.restarts,

@@ -140,7 +140,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
         self._control = Post("control", None)
-        self._workers = [Post(f"worker-{n}", n) for n in range(len(resources.regions))]
+        self._workers = [Post(f"worker-{n}", n, region=n) for n in range(len(resources.regions))]
         self._posts = [self._control, *self._workers]
         self._crew = Crew(self._posts, self._selector, patience)
         self._processes = Processes(resources.home)
@@ -151,7 +151,6 @@ class Supervisor:
         """Told to stop twice."""
         self._exit: tuple[int, str | None] = (EXIT_STOPPED, None)
         self._told_rows: list[Json] | None = None
-        self._told_covers: dict[int, frozenset[int]] = {}
         self._generation = 0
         """The highest one that any worker said it serves."""
 
@@ -375,7 +374,7 @@ class Supervisor:
             if post.slot is None:
                 self._told_rows = None
             else:
-                self._told_covers.pop(post.slot, None)
+                post.covers = frozenset()
 
     def _tell(self) -> None:
         """Tell everybody what has changed for them."""
@@ -383,9 +382,9 @@ class Supervisor:
         for post in self._workers:
             if post.slot is None or post.child is None:
                 continue
-            slots = covers[post.slot]
-            if slots != self._told_covers.get(post.slot, frozenset()):
-                self._told_covers[post.slot] = slots
+            slots = covers[post]
+            if slots != post.covers:
+                post.covers = slots
                 self._crew.send(post, messages.cover(slots))
         if self._control.child is not None and (news := self._processes.news()) is not None:
             self._crew.send(self._control, news)

@@ -132,6 +132,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_over = asyncio.Event()
         self._exit_code = 0
+        self._is_replaced = False
 
     async def run(self) -> int:
         """Start, serve, end; the exit code."""
@@ -227,6 +228,8 @@ class Worker:
                 self._covers = frozenset(message["slots"])
                 self._adjust()
             case T.DRAIN:
+                if message["is_replaced"]:
+                    self._give_way()
                 self._end(message["lame_duck"], message["deadline"])
             case T.SETTINGS:
                 self._settings = messages.settings_of(message)
@@ -254,8 +257,11 @@ class Worker:
     def _is_to_accept(self, slot: int, entrypoint: str) -> bool:
         is_mine = slot == self._given.slot or slot in self._covers
         if entrypoint == HEALTH:
-            return is_mine  # answers in every phase, if only that it is not ready
-        return is_mine and self._phase in (Phase.SERVING, Phase.LAME_DUCK)
+            return (
+                is_mine and not self._is_replaced
+            )  # answers in every phase, if only that it is not ready
+        is_accepting = self._phase in (Phase.SERVING, Phase.LAME_DUCK)
+        return is_mine and is_accepting and not self._is_replaced
 
     # -- end
 
@@ -277,6 +283,11 @@ class Worker:
         self._sockets.clear()
         self._end(0.0, self._settings.timeouts.drain)
 
+    def _give_way(self) -> None:
+        """Another worker accepts in this one's place, and answers whether the gateway is ready."""
+        self._is_replaced = True
+        self._adjust()
+
     def _end(self, lame_duck_s: float, deadline_s: float) -> None:
         """Begin to end, or, while ending already, do it on these terms instead."""
         if self._ending is not None:
@@ -284,7 +295,8 @@ class Worker:
         self._ending = self._spawn(self._drain(lame_duck_s, deadline_s))
 
     async def _drain(self, lame_duck_s: float, deadline_s: float) -> None:
-        self._plane.ready = False
+        # A kept connection that asks is answered for the gateway, and moves to the successor.
+        self._plane.ready = self._is_replaced
         self._plane.begin_lame_duck()
         if lame_duck_s > 0 and self._phase is Phase.SERVING:
             self._phase = Phase.LAME_DUCK

@@ -82,6 +82,7 @@ class Gateway:
         assert self.supervisor is not None
         row: messages.Json = {
             "slot": 0,
+            "region": 0,
             "pid": os.getpid(),
             "state": messages.WorkerState.SERVING,
             "restarts": 0,

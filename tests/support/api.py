@@ -487,6 +487,7 @@ async def serving(
                 [
                     {
                         "slot": w.slot,
+                        "region": w.slot,
                         "pid": os.getpid() + w.slot,
                         "state": "serving",
                         "restarts": 0,

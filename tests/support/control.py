@@ -131,6 +131,7 @@ def roster(publisher: Publisher, **states: str) -> None:
     rows: list[messages.Json] = [
         {
             "slot": int(name[1:]),
+            "region": int(name[1:]),
             "pid": 100 + int(name[1:]),
             "state": WorkerState(state),
             "restarts": 0,

@@ -45,26 +45,40 @@ def crew(child: Child, *states: WorkerState, silent: frozenset[int] = frozenset(
     ]
 
 
+def by_slot(found: dict[Post, frozenset[int]]) -> dict[int | None, frozenset[int]]:
+    return {post.slot: slots for post, slots in found.items()}
+
+
 def test_while_all_serve_each_accepts_for_itself(child: Child) -> None:
-    assert covers(crew(child, SERVING, SERVING), False) == {0: frozenset(), 1: frozenset()}
+    found = by_slot(covers(crew(child, SERVING, SERVING), False))
+    assert found == {0: frozenset(), 1: frozenset()}
 
 
 @pytest.mark.parametrize("state", [DEAD, STARTING, DRAINING])
 def test_a_slot_whose_worker_does_not_serve_is_covered_by_all_others(
     child: Child, state: WorkerState
 ) -> None:
-    found = covers(crew(child, SERVING, state, SERVING), False)
+    found = by_slot(covers(crew(child, SERVING, state, SERVING), False))
     assert found[0] == found[2] == {1}
     assert found.get(1, frozenset()) == frozenset()
 
 
 def test_a_silent_worker_is_covered_and_covers_nobody(child: Child) -> None:
-    found = covers(crew(child, SERVING, SERVING, DEAD, silent=frozenset({1})), False)
+    found = by_slot(covers(crew(child, SERVING, SERVING, DEAD, silent=frozenset({1})), False))
     assert found == {0: {1, 2}, 1: frozenset()}
 
 
 def test_while_the_gateway_stops_draining_workers_cover_the_gone(child: Child) -> None:
-    assert covers(crew(child, DRAINING, DEAD), True) == {0: {1}}
+    assert by_slot(covers(crew(child, DRAINING, DEAD), True)) == {0: {1}}
+
+
+def test_a_slot_is_held_by_its_former_worker_until_the_next_one_serves(child: Child) -> None:
+    former, successor, sibling = crew(child, SERVING, STARTING, SERVING)
+    successor.slot = former.slot = 0
+    found = covers([former, successor, sibling], False)
+    assert found == {former: frozenset(), successor: frozenset(), sibling: frozenset()}
+    former.state, former.child = DEAD, None
+    assert covers([former, successor, sibling], False) == {successor: frozenset(), sibling: {0}}
 
 
 @given(
@@ -90,15 +104,22 @@ def test_every_slot_is_accepted_for_while_anybody_is_healthy(
         if healthy:
             accepted = healthy | {slot for slots in found.values() for slot in slots}
             assert accepted == set(range(len(posts)))
-        assert all(not found[p.slot] for p in posts if p.slot in found and p.slot not in healthy)
+        assert all(not slots for p, slots in found.items() if p.slot not in healthy)
 
 
 def test_the_roster_tells_each_slot(child: Child) -> None:
     posts = crew(child, SERVING, DEAD)
-    posts[1].restarts, posts[0].started_unix = 4, 12.0
+    posts[1].restarts, posts[0].started_unix, posts[0].region = 4, 12.0, 5
     assert rows(posts) == [
-        {"slot": 0, "pid": child.pid, "state": "serving", "restarts": 0, "started": 12.0},
-        {"slot": 1, "pid": 0, "state": "dead", "restarts": 4, "started": 0.0},
+        {
+            "slot": 0,
+            "region": 5,
+            "pid": child.pid,
+            "state": "serving",
+            "restarts": 0,
+            "started": 12.0,
+        },
+        {"slot": 1, "region": None, "pid": 0, "state": "dead", "restarts": 4, "started": 0.0},
     ]
 
 

@@ -1,0 +1,177 @@
+"""What a supervisor hands to the program that takes its place (`upgrade.py`), as JSON.
+
+The process stays the same one, so that its children stay its children: descriptors
+are named by their numbers, processes by their pids, times of the monotonic clock go on.
+
+`FORMAT` covers all that a former version's processes and this one's have to
+understand of each other: this document, the messages between processes
+(`messages.py`), and the snapshots in them. Whoever changes one of these in a way that
+the other side would misread raises it. Another format is refused, never guessed at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+FORMAT = 1
+
+_STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+Json = dict[str, object]
+
+
+class UnknownForm(Exception):  # noqa: N818 - says what it is
+    """A document that this version cannot take over from."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedListener:
+    """A listening socket of the data plane."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    fd: int
+    lane: int
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedUnix:
+    """A listening Unix socket and its file; `inode` -1: the file is somebody else's."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    fd: int
+    path: str
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedResources:
+    """`resources.Resources`."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    lock: int
+    listeners: tuple[HandedListener, ...]
+    admin_tcp: int | None
+    admin_unix: HandedUnix
+    link: HandedUnix
+    regions: tuple[int, ...]
+    store: int | None
+    home: str
+
+    def fds(self) -> Iterator[int]:
+        """All descriptors."""
+        yield from (self.lock, self.admin_unix.fd, self.link.fd)
+        yield from (one.fd for one in self.listeners)
+        yield from self.regions
+        yield from (fd for fd in (self.admin_tcp, self.store) if fd is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class HandedChild:
+    """A worker, or the control process, with what its link holds in the middle (base64)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    slot: int | None
+    lane: int | None
+    pid: int
+    fd: int
+    state: str
+    started_unix: float
+    started_s: float
+    has_spoken: bool
+    is_mute: bool
+    kill_by_s: float | None
+    restarts: int
+    generation: int
+    unread: str
+    unsent: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBackend:
+    """A process of a service."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    id: str
+    service: str
+    note: Json
+    pid: int
+    grace_s: float
+    started_unix: float
+    is_halted: bool
+    kill_by_s: float | None
+    has_ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HandedProcesses:
+    """`processes.Processes`: the table, launches that wait, ends not told yet."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    backends: tuple[HandedBackend, ...]
+    waiting: tuple[Json, ...]
+    ended: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """The whole document."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    format: int
+    settings: Json
+    """In the form of whoever is to read it: at first the former program's, then, once it was
+    checked, the new one's own."""
+    resources: HandedResources
+    children: tuple[HandedChild, ...]
+    processes: HandedProcesses
+    generation: int
+    """The highest one that any worker serves."""
+
+    def fds(self) -> Iterator[int]:
+        """All descriptors that are to stay open."""
+        yield from self.resources.fds()
+        yield from (child.fd for child in self.children)
+
+
+_ADAPTER = TypeAdapter(Handover)
+
+
+def encode(handover: Handover) -> bytes:
+    """The document's text."""
+    return orjson.dumps(handover)
+
+
+def decode(text: bytes) -> Handover:
+    """The inverse of `encode`. Raises `UnknownForm` saying what to do."""
+    try:
+        value = orjson.loads(text)
+        number = value["format"]
+    except (ValueError, TypeError, KeyError):
+        raise UnknownForm("what the running gateway hands over cannot be read") from None
+    if number != FORMAT:
+        raise UnknownForm(
+            f"the running gateway hands over in format {number}, this version takes {FORMAT}; "
+            "stop the gateway and start this version"
+        )
+    try:
+        # JSON mode: strict about types, yet a list is a tuple.
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise UnknownForm(
+            f"what the running gateway hands over makes no sense at {place} ({first['msg']}); "
+            "stop the gateway and start this version"
+        ) from None
