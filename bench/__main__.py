@@ -24,7 +24,9 @@ NAMES = [benchmark.name for benchmark in SUITE]
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(NAMES), metavar="[NAME]...")
-@click.option("--quick", is_flag=True, help="Two minutes in all: shows that it works, proves little.")
+@click.option(
+    "--quick", is_flag=True, help="Two minutes in all: shows that it works, proves little."
+)
 @click.option("--install", is_flag=True, help="Install missing programs with apt, as root.")
 @click.option("--docs", is_flag=True, help="Write the kept results into docs/performance.md.")
 def main(names: tuple[str, ...], quick: bool, install: bool, docs: bool) -> None:
