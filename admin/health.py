@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -29,10 +30,12 @@ from gateway.core.model import (
     Health,
     Instance,
     InstanceId,
+    InstanceTls,
     Service,
     ServiceId,
 )
 from gateway.runtime.settings import CheckSettings
+from gateway.runtime.tls_contexts import ClientContexts
 
 from .clock import Clock
 from .probes import Probe, Question, Surroundings, probe
@@ -65,6 +68,7 @@ class Target:
     fall: int
     initial_delay_s: float
     command: tuple[str, ...] = ()
+    tls: InstanceTls | None = None
 
 
 def targets_of(
@@ -84,16 +88,23 @@ def targets_of(
             port=real,
             kind=check.kind if check else CheckKind.TCP,
             path=check.path if check else "/",
-            authority=(check.host if check else None) or str(Endpoint(i.host, real)),
+            authority=(check.host if check else None) or _authority(i, real),
             interval_s=(check.interval_s if check else None) or defaults.interval,
             timeout_s=(check.timeout_s if check else None) or defaults.timeout,
             rise=(check.rise if check else None) or defaults.rise,
             fall=(check.fall if check else None) or defaults.fall,
             initial_delay_s=_initial_delay_s(check) if check else 0.0,
             command=check.command if check else (),
+            tls=i.tls,
         )
 
     return tuple(map(target, instances))
+
+
+def _authority(instance: Instance, port: int) -> str:
+    """The Host of a check that names none; by https the name that TLS asks for, or both differ."""
+    host = instance.host if instance.tls is None else instance.tls.name
+    return str(Endpoint(host, port))
 
 
 def _initial_delay_s(check: Check) -> float:
@@ -133,7 +144,8 @@ class HealthChecker:
 
     `report(instance, verdict, address)` is called when the verdict changes, or when
     the address that a passing check reached does. `surroundings` says what a command
-    that checks an instance is run in, or why it is not.
+    that checks an instance is run in, or why it is not; `context` whom to believe by
+    https, for those that are verified and those that are not (the system's authorities).
     """
 
     def __init__(
@@ -146,6 +158,7 @@ class HealthChecker:
         lookup: Lookup = look_up,
         at_once: int = AT_ONCE,
         surroundings: Callable[[InstanceId], Surroundings | str] = nowhere,
+        context: Callable[[bool], ssl.SSLContext] | None = None,
     ) -> None:
         self._report = report
         self._clock = clock
@@ -154,6 +167,7 @@ class HealthChecker:
         self._resolver = Resolver(clock, lookup)
         self._turns = asyncio.Semaphore(at_once)
         self._surroundings = surroundings
+        self._context = context or ClientContexts().get
         self._watched: dict[ServiceId, dict[Target, asyncio.Task[None]]] = {}
         self._why_not: dict[InstanceId, str] = {}
 
@@ -255,6 +269,7 @@ class HealthChecker:
                 target.path,
                 target.authority,
                 target.timeout_s,
+                tls=(self._context(target.tls.verify), target.tls.name) if target.tls else None,
             )
             async with self._turns:
                 why_not = await self._probe(question)

@@ -34,7 +34,8 @@ from gateway.runtime import boot, logs, messages, snapshot_file
 from gateway.runtime.link import BrokenLink
 from gateway.runtime.link_async import AsyncLink
 from gateway.runtime.messages import T as Type
-from gateway.runtime.settings import Settings
+from gateway.runtime.settings import GivenSettings, Settings
+from gateway.runtime.tls_contexts import ClientContexts
 
 from .clock import SystemClock
 from .controller import Controller
@@ -80,6 +81,7 @@ class Control:
         self._given = given
         self._clock = SystemClock()
         self._settings = settings
+        self._contexts = ClientContexts()
         self._has_roster = asyncio.Event()
         self._is_told_to_stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -104,6 +106,7 @@ class Control:
             self._clock,
             random.random,
             surroundings=lambda instance: provider.surroundings(instance),
+            context=lambda verify: self._tls(controller.settings).get(verify),
         )
         controller = Controller(store, publisher, settings, self._clock, checker)
         folder = Path(settings.state_dir)
@@ -209,6 +212,13 @@ class Control:
                     provider.settings_have_changed()
                 case Type.STOP:
                     self._is_told_to_stop.set()
+
+    def _tls(self, settings: Settings) -> ClientContexts:
+        """Whom to believe, by the present settings."""
+        authorities = settings.authorities if isinstance(settings, GivenSettings) else None
+        if authorities != self._contexts.authorities:
+            self._contexts = ClientContexts(authorities)
+        return self._contexts
 
     async def _beat(self, supervisor: AsyncLink) -> None:
         """Tell the supervisor that the loop turns."""

@@ -13,12 +13,15 @@ import os
 import re
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote
 
 from gateway.core.model import CheckKind
+from gateway.runtime.tls_contexts import why
 
 LINE_MAX = 8192
 """Bytes of a status line or a field."""
@@ -61,6 +64,8 @@ class Question:
     timeout_s: float
     command: tuple[str, ...] = ()
     surroundings: Surroundings = Surroundings()
+    tls: tuple[ssl.SSLContext, str] | None = None
+    """Whom to believe, and the name to ask for; None: plain http."""
 
 
 Probe = Callable[[Question], Awaitable[str | None]]
@@ -80,17 +85,21 @@ async def probe(question: Question) -> str | None:
     except TimeoutError:
         return f"no answer within {question.timeout_s:g} s"
     except OSError as error:
-        return error.strerror or str(error)
+        return why(error)
     except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return "the answer is no HTTP"
 
 
 async def _ask(question: Question) -> str | None:
+    options: dict[str, Any] = {}
+    if question.tls is not None:
+        options["ssl"], options["server_hostname"] = question.tls
     reader, writer = await asyncio.open_connection(
         question.address,
         question.port,
         limit=LINE_MAX,
         flags=socket.AI_NUMERICHOST,
+        **options,
     )
     try:
         if question.kind is CheckKind.TCP:

@@ -263,6 +263,16 @@ class InstanceWritten(Written):
 
 
 @dataclass(frozen=True, slots=True)
+class TlsAnswer:
+    """How https endpoints prove who they are."""
+
+    server_name: str | None
+    """What their certificate must be for; null: the endpoint's own host."""
+    verify: bool
+    """False: anybody who answers is believed."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceAnswer:
     """A service."""
 
@@ -281,6 +291,8 @@ class ServiceAnswer:
     balancer: str
     routes: Sequence[ClaimAnswer]
     endpoints: Sequence[str]
+    tls: TlsAnswer | None
+    """Of https endpoints; null: they are verified under their own names."""
     health: CheckAnswer | None
     """Its check; null: a TCP check of the routed port."""
     instances: Sequence[InstanceAnswer]
@@ -471,6 +483,8 @@ class ValidatedService:
     image: str | None
     """Null: nothing is started, its `endpoints` run already."""
     endpoints: Sequence[str]
+    tls: TlsAnswer | None
+    """Of https endpoints; null: they are verified under their own names."""
     scale: int
     routes: Sequence[ValidatedRoute]
     coexist: bool

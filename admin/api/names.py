@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.core.spelling import (
     HOST_MAX,
+    HTTPS,
     NAME_MAX,
     PATH_MAX,
     cookie_name,
@@ -13,11 +14,13 @@ from gateway.core.spelling import (
     plain_name,
     request_target,
     route_parts,
+    server_name,
     service_name,
 )
 
 __all__ = [
     "HOST_MAX",
+    "HTTPS",
     "NAME_MAX",
     "PATH_MAX",
     "cookie_name",
@@ -27,5 +30,6 @@ __all__ = [
     "plain_name",
     "request_target",
     "route_parts",
+    "server_name",
     "service_name",
 ]

@@ -33,12 +33,14 @@ from gateway.core.model import (
     RoutePolicy,
     Service,
     TimeoutPolicy,
+    UpstreamTls,
 )
 from gateway.core.names import did_you_mean, published_host, quote
 from gateway.core.release import Strategy
 from gateway.core.templates import SCALE_MAX
 
 from . import names
+from .names import HTTPS
 
 ROUTES_MAX = 256
 ENDPOINTS_MAX = 1024
@@ -51,7 +53,7 @@ Host = Annotated[
     Field(description="exact, `*.suffix`, or a bare prefix (published under the domain)"),
 ]
 Path = Annotated[str, AfterValidator(names.path_prefix), Field(description="path prefix")]
-Address = Annotated[str, AfterValidator(lambda text: str(names.endpoint(text)))]
+Address = Annotated[str, AfterValidator(lambda text: names.endpoint(text).text)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400 * 365, allow_inf_nan=False)]
 Delay = Annotated[float, Field(ge=0, le=DRAIN_MAX_S, allow_inf_nan=False)]
@@ -129,12 +131,25 @@ class CheckBody(Payload):
         )
 
 
+class TlsBody(Payload):
+    """How the https endpoints of a service prove who they are."""
+
+    server_name: Annotated[str, AfterValidator(names.server_name)] | None = Field(
+        None, description="what their certificate must be for; null: the endpoint's own host"
+    )
+    verify: bool = Field(True, description="false: believe anybody who answers")
+
+
 class ServiceBody(Payload):
     """A service registered by hand."""
 
     routes: list[ClaimBody] = Field(min_length=1, max_length=ROUTES_MAX)
     coexist: bool = Field(False, description="may join a route that another service holds")
-    endpoints: list[Address] = Field(max_length=ENDPOINTS_MAX, description="`host:port`, each once")
+    endpoints: list[Address] = Field(
+        max_length=ENDPOINTS_MAX,
+        description="`host:port`, each once; by TLS with the scheme https in front",
+    )
+    tls: TlsBody | None = Field(None, description="of https endpoints")
     health: CheckBody | None = Field(None, description="none: a TCP check of the routed port")
     balancer: Literal["round_robin", "least_requests", "two_random_choices"] = "round_robin"
 
@@ -142,9 +157,15 @@ class ServiceBody(Payload):
     @classmethod
     def _are_distinct_endpoints(cls, value: list[str]) -> list[str]:
         for index, text in enumerate(value):
-            if text in value[:index]:
+            if text.removeprefix(HTTPS) in (other.removeprefix(HTTPS) for other in value[:index]):
                 raise ValueError(f"[{index}] {text} is there already")
         return value
+
+    @model_validator(mode="after")
+    def _has_use_for_tls(self) -> ServiceBody:
+        if self.tls is not None and not any(e.startswith(HTTPS) for e in self.endpoints):
+            raise ValueError("tls is for endpoints that begin with https://")
+        return self
 
     @field_validator("routes")
     @classmethod
@@ -168,6 +189,7 @@ class ServiceBody(Payload):
             endpoints=tuple(names.endpoint(e) for e in self.endpoints),
             check=self.health.to_core() if self.health else None,
             balancer=BalancerName(self.balancer),
+            tls=UpstreamTls(self.tls.server_name, self.tls.verify) if self.tls else None,
         )
 
 

@@ -17,7 +17,7 @@ from gateway.runtime.settings import Settings
 from . import answers
 from .operation import BASE, Call, Operation, Reply
 from .schemas import ValidateQuery
-from .views import check_answer
+from .views import check_answer, tls_answer
 
 Kind = Literal["configuration", "template"]
 
@@ -91,7 +91,8 @@ def _service(service: Service) -> answers.ValidatedService:
     return answers.ValidatedService(
         name=service.name,
         image=service.launch.image if service.launch is not None else None,
-        endpoints=[str(e) for e in service.endpoints],
+        endpoints=[e.text for e in service.endpoints],
+        tls=None if service.tls is None else tls_answer(service.tls),
         scale=service.scale if service.launch is not None else len(service.endpoints),
         routes=[answers.ValidatedRoute(c.route, c.port, c.sticky) for c in service.claims],
         coexist=service.coexist,

@@ -23,6 +23,7 @@ from gateway.core.model import (
     RoutePolicy,
     Service,
     ServiceId,
+    UpstreamTls,
     shares,
 )
 from gateway.core.names import short_names, weights_by_name
@@ -129,7 +130,8 @@ class View:
             scale=None if service.launch is None else service.scale,
             balancer=service.balancer,
             routes=self.claims(service),
-            endpoints=[str(e) for e in service.endpoints],
+            endpoints=[e.text for e in service.endpoints],
+            tls=None if service.tls is None else tls_answer(service.tls),
             health=None if service.check is None else check_answer(service.check),
             instances=self.instances(service),
             in_flight=work.in_flight,
@@ -240,6 +242,11 @@ def _effective(route: SnapshotRoute) -> answers.PolicyAnswer:
         internal=route.internal,
         spill=route.spill,
     )
+
+
+def tls_answer(tls: UpstreamTls) -> answers.TlsAnswer:
+    """TLS to endpoints as the API shows it."""
+    return answers.TlsAnswer(server_name=tls.server_name, verify=tls.verify)
 
 
 def check_answer(check: Check) -> answers.CheckAnswer:

@@ -38,7 +38,7 @@ class StaticProvider:
         for sid in changed(old, services):
             service = services[sid]
             before = old.get(sid)
-            if before is not None and before.endpoints == service.endpoints:
+            if before is not None and _are_the_same(before, service):
                 continue
             if service.endpoints:
                 found[sid] = instances_by_hand(service)
@@ -46,3 +46,8 @@ class StaticProvider:
                 found.pop(sid, None)
         self._instances = found
         return found
+
+
+def _are_the_same(before: Service, service: Service) -> bool:
+    """Do both mean the same instances?"""
+    return before.endpoints == service.endpoints and before.tls == service.tls

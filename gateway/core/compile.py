@@ -143,6 +143,7 @@ def compile_service(state: State, observed: Observed, service: Service) -> Snaps
                 port=i.port,
                 condition=condition(state, observed, service, i),
                 ports=i.ports,
+                tls=i.tls,
             )
             for i in observed.instances.get(service.id, ())
         ),

@@ -77,13 +77,36 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address as the operator wrote it: a host name or IP, and a port."""
+    """An address as the operator wrote it: a host name or IP, a port, spoken to by http or https."""
 
     host: str
     port: int
+    is_https: bool = False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def text(self) -> str:
+        """As it is written in a registration."""
+        return f"https://{self}" if self.is_https else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How the https endpoints of a service prove who they are."""
+
+    server_name: str | None = None
+    """What they are asked for, and what their certificate must be for; None: the endpoint's host."""
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceTls:
+    """TLS to one instance: it is asked for `name`, and believed without proof if not `verify`."""
+
+    name: str
+    verify: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +173,7 @@ class Service:
     """A desired service: a named set of like instances and the routes it joins.
 
     Its instances are its `endpoints` (somebody else runs them), or `scale` copies
-    of `launch`. Its *definition* is `endpoints`, `launch` and `check`: what makes
+    of `launch`. Its *definition* is `endpoints`, `tls`, `launch` and `check`: what makes
     it this version; everything else may change under the same name.
     """
 
@@ -170,6 +193,8 @@ class Service:
     """How many instances a launcher keeps running."""
     depends: tuple[str, ...] = ()
     """Services of the same application that must be healthy before its first start."""
+    tls: UpstreamTls | None = None
+    """Of its https endpoints; None: they are verified under their own names."""
 
     @property
     def id(self) -> ServiceId:
@@ -275,6 +300,8 @@ class Instance:
     host: str
     port: int
     ports: Mapping[int, int] = field(default_factory=dict)
+    tls: InstanceTls | None = None
+    """None: plain http."""
 
 
 def route_id(host: str, path: str) -> RouteId:

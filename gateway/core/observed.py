@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from .model import BY_HAND, Endpoint, Health, Instance, InstanceId, Service, ServiceId
+from .model import (
+    BY_HAND,
+    Endpoint,
+    Health,
+    Instance,
+    InstanceId,
+    InstanceTls,
+    Service,
+    ServiceId,
+    UpstreamTls,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,14 @@ def instances_by_hand(service: Service) -> tuple[Instance, ...]:
     name the same service at the same address.
     """
     name = service.name if service.application == BY_HAND else service.id
+    tls = service.tls or UpstreamTls()
     return tuple(
-        Instance(instance_id(name, e), service.id, e.host, e.port)
+        Instance(
+            instance_id(name, e),
+            service.id,
+            e.host,
+            e.port,
+            tls=InstanceTls(tls.server_name or e.host, tls.verify) if e.is_https else None,
+        )
         for e in dict.fromkeys(service.endpoints)
     )

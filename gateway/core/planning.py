@@ -1,7 +1,7 @@
 """What a new template means for an application: colours, conflicts, warnings.
 
 Pure: from two templates and the state to a plan, before anything is changed.
-A service is known by its name; its definition (`launch`, `endpoints`, `check`)
+A service is known by its name; its definition (`launch`, `endpoints`, `tls`, `check`)
 decides whether it is the same one. Routing labels and scale are no part of it.
 """
 
@@ -153,6 +153,8 @@ def _redefined(old: Service, new: Service) -> Iterable[tuple[str, str]]:
     """What of a service's definition differs: where, and how. Values of variables stay secret."""
     if old.endpoints != new.endpoints:
         yield "x-gateway.endpoints", "differs from the running service of this name"
+    if old.tls != new.tls:
+        yield "x-gateway.tls", "differs from the running service of this name"
     if _check(old) != _check(new):
         yield "probe", "differs from the running service of this name"
     if old.launch == new.launch:

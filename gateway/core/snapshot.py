@@ -18,12 +18,20 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from .differences import changed, gone
-from .model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, ServiceId
+from .model import (
+    AffinityKey,
+    AtZero,
+    BalancerName,
+    InstanceId,
+    InstanceTls,
+    RouteId,
+    ServiceId,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-FORMAT = 3
+FORMAT = 4
 
 
 class Condition(StrEnum):
@@ -47,6 +55,7 @@ class SnapshotInstance:
     port: int
     condition: Condition
     ports: Mapping[int, int] = field(default_factory=dict)
+    tls: InstanceTls | None = None
 
     def port_for(self, port: int | None) -> int:
         """The port to connect to for a member that asked for container port `port`."""
@@ -240,7 +249,8 @@ def service_to_wire(service: SnapshotService) -> dict[str, Any]:
         "balancer": service.balancer,
         "drain_s": service.drain_s,
         "instances": [
-            [i.id, i.host, i.port, i.condition, list(i.ports.items())] for i in service.instances
+            [i.id, i.host, i.port, i.condition, list(i.ports.items()), _tls_to_wire(i.tls)]
+            for i in service.instances
         ],
     }
 
@@ -255,10 +265,21 @@ def service_from_wire(w: Mapping[str, Any]) -> SnapshotService:
         balancer=BalancerName(w["balancer"]),
         drain_s=w["drain_s"],
         instances=tuple(
-            SnapshotInstance(i, h, p, Condition(c), {int(a): b for a, b in ports})
-            for i, h, p, c, ports in w["instances"]
+            SnapshotInstance(
+                i,
+                h,
+                p,
+                Condition(c),
+                {int(a): b for a, b in ports},
+                None if tls is None else InstanceTls(*tls),
+            )
+            for i, h, p, c, ports, tls in w["instances"]
         ),
     )
+
+
+def _tls_to_wire(tls: InstanceTls | None) -> list[Any] | None:
+    return None if tls is None else [tls.name, tls.verify]
 
 
 def _key_to_wire(key: AffinityKey) -> list[Any]:

@@ -17,6 +17,8 @@ from .model import BY_HAND, Endpoint
 NAME_MAX = 128
 HOST_MAX = 253
 PATH_MAX = 1024
+HTTPS = "https://"
+HTTPS_PORT = 443
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
@@ -92,12 +94,16 @@ def path_prefix(text: str) -> str:
 
 
 def endpoint(text: str) -> Endpoint:
-    """`host:port`, `1.2.3.4:80`, `[::1]:80`."""
-    name, colon, digits = text.rpartition(":")
+    """`host:port`, `1.2.3.4:80`, `[::1]:80`; with `https://` in front also without a port."""
+    address = text[len(HTTPS) :] if text[: len(HTTPS)].lower() == HTTPS else text
+    is_https = address is not text
+    if "/" in address:
+        raise ValueError("an endpoint has the form host:port or https://host:port, without a path")
+    name, colon, digits = address.rpartition(":")
+    if is_https and (not colon or digits.endswith("]")):
+        name, colon, digits = address, ":", str(HTTPS_PORT)
     if not colon or not name:
         raise ValueError("an endpoint has the form host:port")
-    if "/" in text:
-        raise ValueError("an endpoint has the form host:port, without scheme and path")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5):
         raise ValueError("the port is a number from 1 to 65535")
     port = int(digits)
@@ -105,11 +111,21 @@ def endpoint(text: str) -> Endpoint:
         raise ValueError("the port is a number from 1 to 65535")
     name = name.lower()
     if name.startswith("["):
-        return Endpoint(_address_v6(name)[1:-1], port)
+        return Endpoint(_address_v6(name)[1:-1], port, is_https)
     if ":" in name:
         raise ValueError("an IPv6 address stands in brackets: [::1]:80")
     _labels(name.removesuffix("."))
-    return Endpoint(name, port)
+    return Endpoint(name, port, is_https)
+
+
+def server_name(text: str) -> str:
+    """What a certificate may be for: a host name or an IP address."""
+    name = text.lower().removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        _labels(name)
+        return name
 
 
 def request_target(text: str) -> str:

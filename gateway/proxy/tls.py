@@ -12,21 +12,17 @@ concern new connections only.
 from __future__ import annotations
 
 import ipaddress
-import os
-import ssl
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from gateway.runtime.tls_contexts import server_context
 
 if TYPE_CHECKING:
     from gateway.runtime.settings import Certificate, CertificateSettings, HstsSettings, TlsSettings
 
     from .client_hello import Hello
 
-PROTOCOL = "http/1.1"
 _SPOKEN = frozenset({b"http/1.1", b"http/1.0"})
-
-_MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 # RFC 8446, 6 and B.2: a fatal alert, as it stands before anything is encrypted.
 _ALERT = b"\x15\x03\x03\x00\x02\x02%c"
@@ -131,36 +127,6 @@ class ClientTls:
         return right
 
 
-def server_context(chain: str, private_key: str, minimum: str = "1.2") -> ssl.SSLContext:
-    """A context that shows this certificate. Raises `ssl.SSLError`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _MINIMUM[minimum]
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols([PROTOCOL])
-    with in_memory(chain) as chain_path, in_memory(private_key) as key_path:
-        context.load_cert_chain(chain_path, key_path, _no_password)
-    return context
-
-
-def upstream_context(authorities: str | None, *, verify: bool) -> ssl.SSLContext:
-    """A context for connections to instances. Raises `ssl.SSLError`.
-
-    `authorities`: PEM of whom to believe, None: the system's. Not `verify`: anybody.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols([PROTOCOL])
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    elif authorities is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
-        context.load_verify_locations(cadata=authorities)
-    return context
-
-
 def hsts_field(settings: HstsSettings | None) -> bytes:
     """The line that answers get (RFC 6797, 6.1), or nothing."""
     if settings is None:
@@ -175,23 +141,6 @@ def hsts_field(settings: HstsSettings | None) -> bytes:
 def has_hsts(fields: Iterable[bytes]) -> bool:
     """Does one of these lines say it already?"""
     return any(line[:26].lower() == b"strict-transport-security:" for line in fields)
-
-
-@contextmanager
-def in_memory(pem: str) -> Iterator[str]:
-    """A path for what OpenSSL takes from files only; nothing is written to a disk."""
-    fd = os.memfd_create("gateway-pem", os.MFD_CLOEXEC)
-    try:
-        with open(fd, "wb", closefd=False) as file:
-            file.write(pem.encode("latin-1"))
-        yield f"/proc/self/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-def _no_password() -> str:
-    """Without this OpenSSL would ask on the terminal."""
-    return ""
 
 
 def _as_host(name: str) -> bytes:

@@ -15,7 +15,7 @@ import asyncio
 from enum import Enum
 from typing import Protocol, cast
 
-from .transports import WRITE_HIGH_WATER, Transports, end_writing
+from .transports import WRITE_HIGH_WATER, Transports, Upstream, end_writing
 
 IDLE_PER_ADDRESS = 1024
 CLOSE_S = 30.0
@@ -198,7 +198,7 @@ class UpstreamConnection(asyncio.Protocol):
 class UpstreamPool:
     """The connections of this worker to one address. Most recently used first."""
 
-    __slots__ = ("close_s", "closed", "host", "idle", "open", "port", "transports")
+    __slots__ = ("close_s", "closed", "host", "idle", "open", "port", "tls", "transports")
 
     def __init__(
         self, transports: Transports, host: str, port: int, close_s: float = CLOSE_S
@@ -207,6 +207,8 @@ class UpstreamPool:
         self.close_s = close_s
         self.host = host
         self.port = port
+        self.tls: Upstream | None = None
+        """How new connections are made; None: without TLS."""
         self.idle: list[UpstreamConnection] = []
         self.open = 0
         self.closed = False
@@ -240,7 +242,9 @@ class UpstreamPool:
             if asker is not None:
                 asker.upstream_failed(error)
 
-        connection.opening = self.transports.connect(self.host, self.port, connection, failed)
+        connection.opening = self.transports.connect(
+            self.host, self.port, connection, failed, self.tls
+        )
         return connection
 
     def put(self, connection: UpstreamConnection) -> None:

@@ -48,6 +48,7 @@ class InstanceState:
         "port",
         "ports",
         "service",
+        "tls",
         "tunnels",
         "upstreams",
         "usable",
@@ -59,6 +60,7 @@ class InstanceState:
         self.host = instance.host
         self.port = instance.port
         self.ports: Mapping[int, int] = instance.ports
+        self.tls = instance.tls
         self.condition = instance.condition
         self.usable = False
         """May be given a new request now (panic rule included)."""
@@ -107,11 +109,12 @@ class InstanceState:
         return self.port if port is None else self.ports.get(port, port)
 
     def is_at(self, instance: SnapshotInstance) -> bool:
-        """Is `instance` (of the same id) still at this address?"""
+        """Is `instance` (of the same id) still at this address, and spoken to as before?"""
         return (
             self.host == instance.host
             and self.port == instance.port
             and self.ports == instance.ports
+            and self.tls == instance.tls
         )
 
     def __repr__(self) -> str:

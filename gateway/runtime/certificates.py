@@ -25,8 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from gateway.proxy import tls
-
+from . import tls_contexts
 from .settings import Certificate, CertificateSettings, GivenSettings, Settings
 from .yaml_loader import Place
 
@@ -69,7 +68,7 @@ def read_certificate(files: CertificateSettings) -> Certificate:
     if "ENCRYPTED" in key:
         raise Unusable("key", f"the key in {place} is encrypted; store it without a password")
     try:
-        found = _shown(tls.server_context(chain, key), chain)
+        found = _shown(tls_contexts.server_context(chain, key), chain)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             message = f"the key in {place} does not belong to the certificate in {files.cert}"
@@ -119,7 +118,7 @@ def read_authorities(path: str) -> str:
     """The PEM text in a file with authorities. Raises `Unusable`."""
     text = _read(path, "ca")
     try:
-        tls.upstream_context(text, verify=True)
+        tls_contexts.client_context(text, verify=True)
     except ssl.SSLError:
         message = f"{path} holds no certificates in PEM form (-----BEGIN CERTIFICATE-----)"
         raise Unusable("ca", message) from None

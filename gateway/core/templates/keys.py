@@ -28,7 +28,8 @@ UNDERSTOOD: Mapping[str, str] = {
     "stop_signal": "`SIGTERM` only: that is what is sent",
     "restart": "accepted in every form; instances are kept running",
     "expose": "checked and else not needed: routed ports stand in the labels",
-    "x-gateway": "`endpoints`: addresses of instances that somebody else runs",
+    "x-gateway": "`endpoints`: addresses of instances that somebody else runs; `tls`: how they "
+    "prove who they are",
 }
 
 _LIMIT = "the gateway sets no limits; the program gets what the machine has"
@@ -174,3 +175,6 @@ HEALTHCHECK = (
 )
 EXTENSION = "x-gateway"
 ENDPOINTS = "endpoints"
+TLS = "tls"
+SERVER_NAME = "server_name"
+VERIFY = "verify"

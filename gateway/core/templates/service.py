@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gateway.core.model import Check, Claim, Endpoint, RouteId, Service
-from gateway.core.spelling import endpoint, service_name
+from gateway.core.model import Check, Claim, Endpoint, RouteId, Service, UpstreamTls
+from gateway.core.spelling import endpoint, server_name, service_name
 
 from . import keys, labels, values
 from .labels import Labels, read_labels
@@ -58,6 +58,7 @@ def read_service(
     _check_keys(value, place, findings)
     own = _labels(value, place, findings)
     endpoints = _endpoints(value, place, findings)
+    tls = _tls(value, endpoints, place, findings)
     launch = read_launch(value, place, endpoints is None, findings)
     routes = _routes(own, domain, findings)
     scale = _scale(own, value, place, findings)
@@ -86,6 +87,7 @@ def read_service(
         launch=launch,
         scale=scale,
         depends=tuple(sorted(depends)),
+        tls=tls,
     )
     return Read(
         service,
@@ -205,7 +207,7 @@ def _endpoints(content: Map, place: Place, findings: Findings) -> tuple[Endpoint
     )
     if extension is None:
         return ()
-    values.unknown_keys(extension, {keys.ENDPOINTS: None}, where, findings)
+    values.unknown_keys(extension, {keys.ENDPOINTS: None, keys.TLS: None}, where, findings)
     if keys.ENDPOINTS not in extension:
         return None
     where = (*where, keys.ENDPOINTS)
@@ -217,7 +219,7 @@ def _endpoints(content: Map, place: Place, findings: Findings) -> tuple[Endpoint
         except ValueError as error:
             findings.add(one.place, str(error))
             continue
-        if address in found:
+        if str(address) in map(str, found):
             findings.add(one.place, f"{address} is there already")
         found.setdefault(address, one.place)
     if extension[keys.ENDPOINTS] == []:
@@ -225,6 +227,35 @@ def _endpoints(content: Map, place: Place, findings: Findings) -> tuple[Endpoint
     if len(found) > ENDPOINTS_MAX:
         findings.add(where, f"{len(found)} addresses, at most {ENDPOINTS_MAX} are possible")
     return tuple(sorted(found, key=lambda e: (e.host, e.port)))
+
+
+def _tls(
+    content: Map, endpoints: tuple[Endpoint, ...] | None, place: Place, findings: Findings
+) -> UpstreamTls | None:
+    """How https endpoints prove who they are; None: under their own names."""
+    extension = content.get(keys.EXTENSION)
+    if not isinstance(extension, dict) or keys.TLS not in extension:
+        return None
+    where = (*place, keys.EXTENSION, keys.TLS)
+    given = values.as_map(extension[keys.TLS], where, findings, "{server_name: shop.internal}")
+    if given is None:
+        return None
+    values.unknown_keys(given, {keys.SERVER_NAME: None, keys.VERIFY: None}, where, findings)
+    if not any(one.is_https for one in endpoints or ()):
+        findings.add(where, "no endpoint of this service begins with https://")
+    name = None
+    if given.get(keys.SERVER_NAME) is not None:
+        at = (*where, keys.SERVER_NAME)
+        text = values.text(given[keys.SERVER_NAME], at, findings)
+        try:
+            name = server_name(text) if text is not None else None
+        except ValueError as error:
+            findings.add(at, str(error))
+    verify = given.get(keys.VERIFY, True)
+    if not isinstance(verify, bool):
+        findings.add((*where, keys.VERIFY), f"must be true or false, not {values.kind_of(verify)}")
+        verify = True
+    return UpstreamTls(name, verify)
 
 
 def _on_endpoints(
