@@ -3,7 +3,9 @@
 #   make run     the gateway with a demo behind it, and a tour to paste
 #   make test    all tests
 #   make check   format, lint, types, layers
+#   make chaos   200 processes killed and stopped during releases under load, about 6 minutes
 #   make bench   the figures of docs/performance.md, about 6 minutes (bench-quick: 2)
+#   make fuzz    a million mutated messages against h11 and llhttp, about 5 minutes
 #   make lock    pin the dependencies anew (needs uv)
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
@@ -16,11 +18,11 @@ INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
            --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test check format bench bench-quick lock clean
+.PHONY: help run test check format chaos bench bench-quick fuzz lock clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,9s/^# *//p' Makefile
 
 run: $(VENV)/ready
 	@exec $(BIN)/python -m gateway demo
@@ -38,11 +40,17 @@ format: $(VENV)/ready-dev
 	$(BIN)/python -m ruff format $(SOURCES)
 	$(BIN)/python -m ruff check --fix $(SOURCES)
 
+chaos: $(VENV)/ready-dev
+	GATEWAY_CHAOS_STRIKES=200 $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/e2e/test_release_kills.py
+
 bench: $(VENV)/ready-dev
 	$(BIN)/python -m bench --install
 
 bench-quick: $(VENV)/ready-dev
 	$(BIN)/python -m bench --quick --install
+
+fuzz: $(VENV)/ready-dev
+	$(BIN)/python -m tests.fuzz --inputs 1000000
 
 lock:
 	$(LOCK) --extra build -o requirements.lock
