@@ -35,7 +35,7 @@ class HandedListener:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     fd: int
-    lane: int
+    slot: int
     entrypoint: str
 
 
@@ -80,7 +80,8 @@ class HandedChild:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     slot: int | None
-    lane: int | None
+    """None for the control process."""
+    region: int | None
     pid: int
     fd: int
     state: str

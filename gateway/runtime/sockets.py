@@ -13,15 +13,17 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .addresses import Address, parse
 from .errors import StartRefused
+from .systemd import Offer
 
 BACKLOG = 4096
 """Connections that may wait; the kernel cuts it to net.core.somaxconn."""
 _RETRY_S = 0.1
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +44,27 @@ class Wanted:
     listen: str
 
 
-def open_listeners(wanted: Sequence[Wanted], slots: int, patience_s: float = 0.0) -> list[Listener]:
+def open_listeners(
+    wanted: Sequence[Wanted], slots: int, patience_s: float = 0.0, offer: Offer | None = None
+) -> list[Listener]:
     """A socket per slot for each address, after probing all of them.
 
-    An address in use is tried again for `patience_s`. Raises `StartRefused`.
+    What is on offer is taken instead of being opened. An address in use is tried again
+    for `patience_s`. Raises `StartRefused`.
     """
     until = time.monotonic() + patience_s
-    targets = [(w, _resolve(parse(w.listen), w)) for w in wanted]
-    for one, target in targets:
-        if target.port != 0:
-            _bound(one, target, shared=False, until=until).close()
+    targets: list[tuple[Wanted, _Target]] = []
     listeners: list[Listener] = []
+    for one in wanted:
+        target = _resolve(parse(one.listen), one)
+        if offer is not None and (taken := offer.take(one.name, target.is_of)):
+            listeners += _spread(taken, one.name, slots)
+        else:
+            targets.append((one, target))
     try:
+        for one, target in targets:
+            if target.port != 0:
+                _bound(one, target, shared=False, until=until).close()
         for one, target in targets:
             for slot in range(slots):
                 sock = _bound(one, target, shared=True, until=until)
@@ -68,9 +79,28 @@ def open_listeners(wanted: Sequence[Wanted], slots: int, patience_s: float = 0.0
     return listeners
 
 
-def open_single(wanted: Wanted, patience_s: float = 0.0) -> socket.socket:
+def _spread(taken: Sequence[socket.socket], entrypoint: str, slots: int) -> Iterator[Listener]:
+    """Give each slot one, and each one to a slot: the kernel may choose any of them.
+
+    Where there are fewer than slots, workers accept on the same one; how connections
+    then divide among them is chance.
+    """
+    for number in range(max(len(taken), slots)):
+        sock = taken[number % len(taken)]
+        yield Listener(entrypoint, number % slots, sock if number < len(taken) else sock.dup())
+
+
+def open_single(
+    wanted: Wanted, patience_s: float = 0.0, offer: Offer | None = None
+) -> socket.socket:
     """One listening socket that no other program can share. Raises `StartRefused`."""
     target = _resolve(parse(wanted.listen), wanted)
+    if offer is not None and (taken := offer.take(wanted.name, target.is_of)):
+        if len(taken) > 1:
+            raise StartRefused(
+                f"{wanted.key}: the service manager handed over more than one socket"
+            )
+        return taken[0]
     sock = _bound(wanted, target, shared=False, until=time.monotonic() + patience_s)
     _listen(sock, wanted)
     return sock
@@ -88,6 +118,12 @@ class _Target:
     host: str
     port: int
     is_dual: bool
+
+    def is_of(self, sock: socket.socket) -> bool:
+        """Is it bound here?"""
+        host, port = sock.getsockname()[:2]
+        is_same = host == self.host or (host in _ANY and self.host in _ANY)
+        return bool(is_same and port == self.port)
 
     def with_port(self, port: int) -> _Target:
         return _Target(self.family, self.host, port, self.is_dual)

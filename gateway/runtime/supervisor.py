@@ -107,7 +107,9 @@ def run(
             become_subreaper()
             os.environ.pop(marks.VARIABLE, None)  # our children are nobody's backends
             marks.end_leftovers(resources.home, *LEFTOVERS_S)
-            supervisor = Supervisor(settings, config_path, programs, patience, resources, signals)
+            supervisor = Supervisor(
+                settings, config_path, programs, patience, resources, signals, slots
+            )
             code, why = supervisor.run()
         finally:
             resources.close()
@@ -131,6 +133,7 @@ class Supervisor:
         patience: Patience,
         resources: Resources,
         signals: SignalQueue,
+        slots: int,
     ) -> None:
         self._settings = settings
         self._config_path = config_path
@@ -140,7 +143,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
         self._control = Post("control", None)
-        self._workers = [Post(f"worker-{n}", n, region=n) for n in range(len(resources.regions))]
+        self._workers = [Post(f"worker-{n}", n, region=n) for n in range(slots)]
         self._posts = [self._control, *self._workers]
         self._crew = Crew(self._posts, self._selector, patience)
         self._processes = Processes(resources.home)
@@ -394,10 +397,10 @@ class Supervisor:
             self._crew.send(self._control, messages.roster(rows, self._generation))
 
     def _boot_for(self, post: Post) -> MakeBoot:
-        if post.slot is None:
+        if post.slot is None or post.region is None:
             # A beat is up to 0.25 s old; what was published meanwhile is in the file.
             header = snapshot_file.read_header(self._settings.snapshot_file)
             filed = header.generation if header is not None else 0
             return self._resources.control_boot(floor=max(self._generation, filed))
         is_control_up = self._control.state is WorkerState.SERVING
-        return self._resources.worker_boot(post.slot, is_control_up)
+        return self._resources.worker_boot(post.slot, post.region, is_control_up)

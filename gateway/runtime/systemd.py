@@ -10,17 +10,15 @@ meant for this process; children and backends that saw them could speak in its n
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import StartRefused
-
-log = logging.getLogger("gateway.supervisor")
 
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
 _WATCHDOG = ("WATCHDOG_USEC", "WATCHDOG_PID")
@@ -143,19 +141,62 @@ def _listening(fd: int, name: str) -> socket.socket:
     return sock
 
 
-def address_of(sock: socket.socket) -> str:
-    """Where a handed socket listens, for people."""
+class Offer:
+    """Handed sockets, until each has found its place: by its name, else by its address.
+
+    `names` are those of all places there are.
+    """
+
+    def __init__(self, handed: Iterable[Handed] = (), names: Collection[str] = ()) -> None:
+        self._left = list(handed)
+        self._names = names
+
+    def take(self, name: str, is_there: Callable[[socket.socket], bool]) -> list[socket.socket]:
+        """The TCP sockets called `name`, and nameless ones for which `is_there`."""
+
+        def fits(one: Handed) -> bool:
+            if one.sock.family not in (socket.AF_INET, socket.AF_INET6):
+                return False
+            return one.name == name or (one.name not in self._names and is_there(one.sock))
+
+        return self._take(fits)
+
+    def take_unix(self, name: str, path: Path) -> list[socket.socket]:
+        """The Unix sockets called `name`, and nameless ones at `path`."""
+
+        def fits(one: Handed) -> bool:
+            if one.sock.family != socket.AF_UNIX:
+                return False
+            where = str(one.sock.getsockname())
+            return one.name == name or (
+                one.name not in self._names and os.path.abspath(where) == os.path.abspath(path)
+            )
+
+        return self._take(fits)
+
+    def refuse_rest(self) -> None:
+        """Raises `StartRefused` for sockets without a place: nobody would ever accept on them."""
+        if self._left:
+            what = ", ".join(f"{one.name} ({_where(one.sock)})" for one in self._left)
+            raise StartRefused(
+                f"the service manager handed over what has no place here: {what}; name each by "
+                f"FileDescriptorName= ({', '.join(sorted(self._names))}), once, or remove it"
+            )
+
+    def close(self) -> None:
+        """Give back what found no place."""
+        for one in self._left:
+            one.sock.close()
+
+    def _take(self, fits: Callable[[Handed], bool]) -> list[socket.socket]:
+        found = [one for one in self._left if fits(one)]
+        self._left = [one for one in self._left if one not in found]
+        return [one.sock for one in found]
+
+
+def _where(sock: socket.socket) -> str:
     where = sock.getsockname()
-    if not isinstance(where, tuple):
-        return str(where)
-    host, port = where[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def close_all(handed: Iterable[Handed]) -> None:
-    """Give them back."""
-    for one in handed:
-        one.sock.close()
+    return ":".join(map(str, where[:2])) if isinstance(where, tuple) else str(where)
 
 
 def _is_number(text: str) -> bool:

@@ -22,19 +22,22 @@ from .sockets import BACKLOG
 _RETRY_S = 0.1
 
 
-class UnixListener:
-    """A listening socket and its file."""
+NO_INODE = -1
 
-    def __init__(self, sock: socket.socket, path: Path, inode: int) -> None:
+
+class UnixListener:
+    """A listening socket and its file; without an `inode` the file is somebody else's."""
+
+    def __init__(self, sock: socket.socket, path: Path, inode: int = NO_INODE) -> None:
         self.sock = sock
         self.path = path
-        self._inode = inode
+        self.inode = inode
 
     def close(self) -> None:
         """Close, and remove the file if it is still this socket's."""
         self.sock.close()
         with contextlib.suppress(OSError):
-            if self.path.stat().st_ino == self._inode:
+            if self.path.stat().st_ino == self.inode:
                 self.path.unlink()
 
 
