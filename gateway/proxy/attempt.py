@@ -48,6 +48,7 @@ class Attempt:
     __slots__ = (
         "_buffer",
         "_interims",
+        "_is_last",
         "_searched",
         "connection",
         "exchange",
@@ -67,6 +68,7 @@ class Attempt:
         self._buffer = b""
         self._searched = 0
         self._interims = 0
+        self._is_last = False
 
     def begin(self, pool: UpstreamPool, not_before: float | None) -> None:
         """Take a connection idle since `not_before` at most, or open one (None: always)."""
@@ -190,7 +192,11 @@ class Attempt:
                 return
             self._searched = 0
             rest = data[response.size :]
+            if not response.keep_alive:
+                self._is_last = True
             if response.status >= 200:
+                # An interim answer may have said it for all of them.
+                response.keep_alive = not self._is_last
                 self.stage = _ANSWERING
                 exchange.answer_begins(response, rest)
                 return

@@ -33,6 +33,7 @@ _SIZE = re.compile(
     rb"\r\n"
 )
 _PART_OF_SIZE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:;[\t -~\x80-\xff]*)?\r?)?")
+_HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_SIZE = (1 << 62) - 1
 """With the CRLF behind the data still a `long long`, for the compiled module."""
 
@@ -176,7 +177,8 @@ class ChunkedDecoder:
         """Keeps the beginning of a size line, if it can still become one."""
         part = data[at : at + MAX_LINE]
         if len(part) == MAX_LINE or _PART_OF_SIZE.fullmatch(part) is None:
-            raise self._broken("invalid chunk size or extension")
+            is_size = _HEX.fullmatch(part.partition(b";")[0]) is not None
+            raise self._broken("invalid chunk extension" if is_size else "invalid chunk size")
         self._part = part
 
     def _trailers(self, data: bytes, at: int) -> int:

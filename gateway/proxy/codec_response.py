@@ -35,7 +35,7 @@ def parse_response(
     end = data.find(b"\r\n\r\n", resume if resume > 0 else 0)
     if end < 0 or end + 4 > limits.bytes:
         if not _STATUS_START.startswith(data[:7]):
-            raise Malformed(502, "not an HTTP/1.x answer")
+            raise Malformed(502, "invalid status line")
         check_part(data, 0, searched, limits, 502)
         return None
     lines = bytes(data[:end]).split(b"\r\n")

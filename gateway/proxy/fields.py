@@ -149,7 +149,7 @@ def classify_request(name: bytes) -> int:
     if kind is not None:
         return kind
     if TOKEN.fullmatch(name) is None:
-        raise Malformed(400, "invalid field name")
+        raise Malformed(400, what_is_wrong(name))
     letters = lower.translate(None, _NOT_LETTERS)
     if letters in FRAMING_FLAT:
         raise Malformed(400, "disguised framing field")
@@ -167,8 +167,19 @@ def classify_response(name: bytes) -> int:
     if kind is not None:
         return kind
     if TOKEN.fullmatch(name) is None:
-        raise Malformed(502, "invalid field name")
+        raise Malformed(502, what_is_wrong(name))
     return DROP if flat(name) in FRAMING_FLAT else PLAIN
+
+
+def what_is_wrong(name: bytes) -> str:
+    """Why this is no name of a field."""
+    if not name:
+        return "empty field name"
+    if name[0] in b" \t":
+        return "folded field line"
+    if name[-1] in b" \t":
+        return "blank between field name and colon"
+    return "invalid field name"
 
 
 def read_length(value: bytes, status: int) -> int:

@@ -58,4 +58,6 @@ def check_bytes(lines: bytes | bytearray, count: int, status: int) -> None:
     Equality leaves no CR or LF outside a pair, and no other control byte.
     """
     if lines.translate(None, VALUE_BYTES) != b"\r\n" * count:
-        raise Malformed(status, "control byte or bare CR or LF")
+        left = lines.replace(b"\r\n", b"")
+        is_line_end = b"\r" in left or b"\n" in left
+        raise Malformed(status, "bare CR or LF" if is_line_end else "control byte")

@@ -1,0 +1,1 @@
+"""The codec against h11 and llhttp on mutated messages: what differs, and who is the stricter."""
