@@ -210,7 +210,8 @@ class ChunkedDecoder:
             name, colon, value = line.partition(b":")
             if not colon or TOKEN.fullmatch(name) is None or line.translate(None, VALUE_BYTES):
                 raise self._broken("invalid trailer")
-            if flat(name) in FRAMING_FLAT:
+            # Of instances it is dropped: they are careless, clients are not.
+            if self.status != 502 and flat(name) in FRAMING_FLAT:
                 raise self._broken("framing field in trailers")
             if _is_allowed(name) and name.lower() not in self._listed:
                 kept.append(b"%b: %b\r\n" % (name, value.strip(b" \t")))

@@ -93,7 +93,7 @@ class _Gateway:
             return None
         self.rest = self.rest[head.size :]
         body = Body(head.framing, head.length, head.framing, 400, head.listed)
-        if not self._read_body(body):
+        if not self._read_body(body, 400):
             return None
         fields = _fields(head.fields)
         if not head.is_absolute and head.authority:
@@ -119,7 +119,7 @@ class _Gateway:
         self.rest = self.rest[head.size :]
         framing = client_framing(head, self.method, 1)
         body = Body(head.framing, head.length, framing, 502, head.listed)
-        if not self._read_body(body):
+        if not self._read_body(body, 502):
             return None
         start = (b"%d" % head.status, b"")
         self.is_last = self.is_last or not head.keep_alive
@@ -129,7 +129,7 @@ class _Gateway:
         sent = render_response(head, framing=framing, client_minor=1, close=False, extra=b"")
         return self._message(start, head.minor, _fields(head.fields), not self.is_last, sent)
 
-    def _read_body(self, body: Body) -> bool:
+    def _read_body(self, body: Body, fault: int) -> bool:
         self.sent_body, self.payload, self.trailers = b"", b"", b""
         if body.done:
             return True
@@ -140,7 +140,7 @@ class _Gateway:
             self.sent_body += body.end() or b""
             self.payload = data
         elif body.framing is Framing.CHUNKED:
-            again = Body(Framing.CHUNKED, -1, Framing.NONE, 400)
+            again = Body(Framing.CHUNKED, -1, Framing.NONE, fault)
             self.payload = again.feed(data)
             self.trailers = self.sent_body.rpartition(b"\r\n0\r\n")[2] if body.done else b""
         else:

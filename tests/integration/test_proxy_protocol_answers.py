@@ -109,7 +109,6 @@ async def test_a_broken_chunk_cuts_the_answer_visibly() -> None:
         b"2;a\nb\r\nno\r\n0\r\n\r\n",
         b"2\r\nnoX0\r\n\r\n",
         b"7FFFFFFFFFFFFFFF\r\nno\r\n0\r\n\r\n",
-        b"0\r\nContent-Length: 2\r\n\r\n",
         b"0\r\nX: a\rb\r\n\r\n",
     ):
         async with proxied(answering(head, rest)) as (plane, _):
@@ -204,7 +203,7 @@ async def test_trailers_go_both_ways_less_what_ends_here() -> None:
                 seen.append(await peer.reader.readuntil(b"X-End: 3\r\n\r\n"))
             await peer.send(
                 OK + b"Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\nConnection: x-hop\r\n\r\n"
-                b"2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Hop: 2\r\nSet-Cookie: a=b\r\nX-End: 3\r\n\r\n"
+                b"2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Hop: 2\r\nSet-Cookie: a=b\r\nContent-Length: 9\r\nX-End: 3\r\n\r\n"
             )
 
     async with proxied(trails) as (plane, _):
