@@ -200,9 +200,18 @@ class Gateway:
             if isinstance(value, dict) and isinstance(self.config.get(key), dict):
                 value = {**self.config[key], **value}
             self.config[key] = value
-        self.api = Admin(lambda: UnixConnection(self.state / "admin.sock"))
+        self.api = self.api_at(self.state / "admin.sock")
         self.process: subprocess.Popen[bytes] | None = None
+        self.before_exec: Callable[[], None] | None = None
+        """What the supervisor's process does before it becomes a gateway."""
+        self.environment: dict[str, str] = {}
+        """Variables of its own."""
         self._family: set[int] = set()
+
+    @staticmethod
+    def api_at(socket_file: Path) -> Admin:
+        """The admin API, when the configuration puts its socket there."""
+        return Admin(lambda: UnixConnection(socket_file))
 
     # -- life
 
@@ -235,10 +244,16 @@ class Gateway:
                 stdout=log,
                 stderr=log,
                 process_group=0,
-                preexec_fn=_die_with_parent,
+                preexec_fn=self._prepare,
+                env={**os.environ, **self.environment},
             )
         if wait:
             self.wait_ready()
+
+    def _prepare(self) -> None:
+        _die_with_parent()
+        if self.before_exec is not None:
+            self.before_exec()
 
     def write_config(self) -> None:
         """Write the configuration as it stands in `config` (JSON is YAML)."""
