@@ -163,6 +163,13 @@ METRICS: tuple[Metric, ...] = (
         "Requests a service is working on now.",
     ),
     _worker(
+        "gateway_waiting_requests",
+        Kind.GAUGE,
+        Scope.TRAFFIC,
+        ("application", "service"),
+        "Requests that wait for an instance with less than limits.in_flight requests.",
+    ),
+    _worker(
         "gateway_websockets_open",
         Kind.GAUGE,
         Scope.TRAFFIC,

@@ -40,6 +40,7 @@ _DURATION_BUCKETS = _DURATION + 1
 _REQUEST_BYTES = _TRAFFIC["gateway_request_bytes_total"]
 _RESPONSE_BYTES = _TRAFFIC["gateway_response_bytes_total"]
 _IN_FLIGHT = _TRAFFIC["gateway_in_flight_requests"]
+_WAITING = _TRAFFIC["gateway_waiting_requests"]
 _WEBSOCKETS = _TRAFFIC["gateway_websockets_open"]
 _SPILLED = _TRAFFIC["gateway_spilled_requests_total"]
 _STICKY = {
@@ -121,7 +122,16 @@ class _ServiceCells:
 class ServiceSeries:
     """The handles of one service on one route. Ask once, keep it with the pool."""
 
-    __slots__ = ("_codes", "_key", "_owner", "_service", "_traffic", "in_flight", "websockets")
+    __slots__ = (
+        "_codes",
+        "_key",
+        "_owner",
+        "_service",
+        "_traffic",
+        "in_flight",
+        "waiting",
+        "websockets",
+    )
 
     def __init__(
         self, owner: WorkerMetrics, key: tuple[str, str, str, str], service: _ServiceCells
@@ -133,6 +143,8 @@ class ServiceSeries:
         self._codes: dict[tuple[bytes, int], memoryview] = {}
         self.in_flight = Gauge(self._traffic, _IN_FLIGHT)
         """Requests handed to the service and not finished."""
+        self.waiting = Gauge(self._traffic, _WAITING)
+        """Requests that wait for room at the service."""
         self.websockets = Gauge(self._traffic, _WEBSOCKETS)
         """Open tunnels."""
 
@@ -188,6 +200,7 @@ class ServiceSeries:
         self._codes.clear()
         self._traffic = _private(Scope.TRAFFIC)
         self.in_flight.detach()
+        self.waiting.detach()
         self.websockets.detach()
 
 

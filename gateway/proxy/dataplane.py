@@ -39,6 +39,7 @@ from .retry import RetryBudget
 from .target import Target
 from .transports import Transports
 from .upstream import UpstreamPool
+from .waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from gateway.metrics.worker import Gauge, WorkerMetrics
@@ -98,6 +99,9 @@ class DataPlane:
         self._log = AccessLog("off")
         self._log_problem: str | None = None
         self._doors = Doors(loop, self._serve)
+        self._waiting_room = WaitingRoom(loop)
+        self.waiting: WaitingRoom | None = None
+        """Who has to be asked whether an instance may be given work; None: nobody."""
         self.configure(settings)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
@@ -116,6 +120,7 @@ class DataPlane:
                     retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
                 )
         self.farewells.look(self.time(), self.timeouts.drain)
+        self._waiting_room.wake()
         self._publish_gauges()
 
     def configure(self, settings: Settings) -> None:
@@ -126,6 +131,9 @@ class DataPlane:
         self.head_limits = HeadLimits(settings.limits.head_bytes, settings.limits.headers)
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._doors.configure(settings)
+        workers = settings.workers if isinstance(settings.workers, int) else 1
+        self._waiting_room.configure(settings.limits, workers)
+        self.waiting = self._waiting_room if self._waiting_room.is_needed else None
         ejection = settings.ejection
         self._ejection_policy = EjectionPolicy(
             ejection.failures, ejection.seconds, ejection.max_seconds
@@ -345,6 +353,7 @@ class DataPlane:
         self.world.tick(now)
         self.date.tick(time.time())
         self.farewells.tick()
+        self._waiting_room.wake()
         self._publish_gauges()
         self._flush_log()
 

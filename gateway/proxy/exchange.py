@@ -40,8 +40,11 @@ from .retry import MAX_ATTEMPTS, Failure, is_safe
 from .tls import has_hsts
 from .tunnel import Tunnel
 from .upload import upload_of
+from .waiting import Ticket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.routing.pool import Decision, Pool
     from gateway.routing.service import InstanceState
 
@@ -190,12 +193,62 @@ class Exchange:
             self._reply(*NO_TARGET[Verdict.NO_HEALTHY_INSTANCE])
             return
         self.sticky = decision.sticky
-        self._try(target, instance, fresh=False)
+        if plane.waiting is None:
+            self._ask(target, instance, fresh=False)
+        else:
+            self._try(target, instance, fresh=False)
 
     # -- attempts
 
     def _try(self, target: Target, instance: InstanceState, *, fresh: bool) -> None:
-        """Ask `instance`; `fresh`: over a connection of its own."""
+        """Ask `instance`, or wait until it may be asked; `fresh`: over a connection of its own."""
+        waiting = self.plane.waiting
+        if waiting is not None and not waiting.may_go(target.service, instance):
+            decision = self._decision
+            pin = instance if decision is not None and decision.pinned is instance else None
+            other = None if pin is not None else waiting.find(target.service, self._tried)
+            if other is None:
+                self._wait(target, Ticket(pin, fresh))
+                return
+            instance = other
+        self._ask(target, instance, fresh=fresh)
+
+    def _wait(self, target: Target, ticket: Ticket) -> None:
+        """All instances have their fill: wait for one that has not."""
+        waiting = self.plane.waiting
+        assert waiting is not None
+        if waiting.wait(self, target.service, ticket):
+            target.series.waiting.add(1)
+            self.client.deadline = self.plane.time() + self.plane.timeouts.queue
+        else:
+            self._overflow("too many requests wait for this service")
+
+    def go_on(self, instance: InstanceState | None, ticket: Ticket) -> None:
+        """The waiting is over: `instance` has room, or (None) its service has no instances."""
+        target = self.target
+        assert target is not None
+        target.series.waiting.add(-1)
+        route = self.plane.world.pools.get(target.pool.route.id)
+        if instance is not None and route is not None and target.service in route.services:
+            self._ask(target, instance, fresh=ticket.fresh)
+            return
+        instance = self._decide_anew()
+        if instance is None:
+            self._reply(*NO_TARGET[Verdict.NO_HEALTHY_INSTANCE])
+        else:
+            self._try(self.target or target, instance, fresh=ticket.fresh)
+
+    def _overflow(self, detail: str) -> None:
+        if self.target is not None:
+            self.target.series.upstream_error(Reason.OVERFLOW)
+        self._reply(503, detail, Reason.OVERFLOW)
+
+    @property
+    def tried(self) -> Sequence[InstanceState]:
+        """Instances that failed it."""
+        return self._tried
+
+    def _ask(self, target: Target, instance: InstanceState, *, fresh: bool) -> None:
         plane = self.plane
         now = plane.time()
         self._attempts += 1
@@ -317,13 +370,19 @@ class Exchange:
 
     def _drop_attempt(self) -> None:
         attempt, self._attempt = self._attempt, None
+        waiting = self.plane.waiting
         if attempt is not None:
             attempt.drop()
             self._uncount()
+        elif waiting is not None and waiting.leave(self) and self.target is not None:
+            self.target.series.waiting.add(-1)
 
     def _uncount(self) -> None:
         if self.target is not None:
             self.target.series.in_flight.add(-1)
+        waiting = self.plane.waiting
+        if waiting is not None:
+            waiting.wake()
 
     # -- the request's body
 
@@ -489,6 +548,8 @@ class Exchange:
         attempt = self._attempt
         if self.stage is _ANSWERING:
             self._cut(Reason.UPSTREAM_TIMEOUT if self.client.writable else Reason.CLIENT_TIMEOUT)
+        elif attempt is None and self.plane.waiting is not None and self.plane.waiting.has(self):
+            self._overflow("no instance had room in time")
         elif attempt is None or (attempt.writable and not self.upload.done and attempt.is_sending):
             self._client_fault(
                 408, "the request body did not arrive in time", Reason.CLIENT_TIMEOUT

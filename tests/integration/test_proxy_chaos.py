@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 
 from gateway.proxy.dataplane import DataPlane
-from gateway.runtime.settings import EjectionSettings
+from gateway.runtime.settings import EjectionSettings, LimitSettings
 from tests.support.plane import (
     Plane,
     chunked,
@@ -109,7 +110,9 @@ def is_quiet(dataplane: DataPlane) -> bool:
         and all(i.in_flight == 0 and i.tunnels == 0 for i in states)
         and all(p.open == len(p.idle) for i in states for p in i.upstreams.values())
         and all(
-            target.series.in_flight.value == 0 and target.series.websockets.value == 0
+            target.series.in_flight.value == 0
+            and target.series.waiting.value == 0
+            and target.series.websockets.value == 0
             for pool in dataplane.world.pools.values()
             for target in pool.series.values()
         )
@@ -118,6 +121,15 @@ def is_quiet(dataplane: DataPlane) -> bool:
 
 @on_both_transports
 async def test_after_any_storm_nothing_is_left_and_everybody_is_served() -> None:
+    await storm(LimitSettings())
+
+
+@on_both_transports
+async def test_after_a_storm_in_which_many_had_to_wait_nothing_is_left_either() -> None:
+    await storm(LimitSettings(in_flight=2, queue=10))
+
+
+async def storm(limits: LimitSettings) -> None:
     chance = random.Random(20)
     calm = False
 
@@ -132,7 +144,7 @@ async def test_after_any_storm_nothing_is_left_and_everybody_is_served() -> None
 
     origins = [await Origin(script).start() for _ in range(2)]
     config = settings()
-    object.__setattr__(config, "ejection", EjectionSettings(failures=0))
+    config = dataclasses.replace(config, ejection=EjectionSettings(failures=0), limits=limits)
     world = snapshot([route({"one": 1})], [service("one", *(o.port for o in origins))])
     async with plane(world, config) as found:
         await asyncio.gather(
