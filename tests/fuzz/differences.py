@@ -59,6 +59,8 @@ def _part(sample: Sample, ours: Reading, theirs: Reading) -> str | None:
             return UPGRADE
         if theirs.end is End.CLOSED and was_last:
             return INTERIM_CLOSE
+        if theirs.why.startswith("Content-Length can't be present") and sample.kind is Kind.ANSWER:
+            return "length in an answer's trailers"
         if theirs.why in NO_METHOD:
             return "method of an extension"
         return f"unexplained: they are {theirs.end.value} where the gateway reads ({theirs.why})"

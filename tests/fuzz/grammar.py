@@ -304,6 +304,7 @@ TRAILERS = _spread(
         b"X-T:v \t\r\nX-U:\r\n": 2,
         b"Content-Length: 5\r\n": 1,
         b"Transfer-Encoding: chunked\r\n": 1,
+        b"Transfer_Encoding: chunked\r\n": 1,
         b"Host: other\r\n": 1,
         b"X : y\r\n": 1,
         b" folded\r\n": 1,
