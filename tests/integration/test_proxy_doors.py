@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import resource
 import socket
 import struct
 from typing import Any
@@ -255,3 +257,76 @@ async def test_draining_waits_for_no_header_beyond_its_deadline() -> None:
         await eventually(lambda: found.dataplane.open_connections == 1)
         assert await found.dataplane.drain(0.1) == 1
         assert await peer.closed() == b""
+
+
+# -- clients that only hold what they have
+
+
+ATTACKERS = 1000
+
+
+@on_both_transports
+async def test_a_thousand_slow_heads_at_once_disturb_nobody_and_end_with_408() -> None:
+    _allow_descriptors(3 * ATTACKERS)
+    loop = asyncio.get_running_loop()
+    async with proxied(config=settings(client_header=1.5)) as (found, _origin):
+        attackers = []
+        for _ in range(ATTACKERS):
+            sock = socket.socket()
+            sock.setblocking(False)
+            await loop.sock_connect(sock, ("127.0.0.1", found.port))
+            sock.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n")
+            attackers.append(sock)
+        await eventually(lambda: found.dataplane.open_connections == ATTACKERS)
+        keeping = await found.client()
+        slowest = 0.0
+        asked = 0
+        end = loop.time() + 1.0
+        while loop.time() < end:
+            for sock in attackers[asked::20]:
+                with contextlib.suppress(OSError):
+                    sock.send(b"X")
+            for peer in (keeping, await found.client()):
+                start = loop.time()
+                assert (await peer.ask(get())).status == 200
+                slowest = max(slowest, loop.time() - start)
+            peer.close()
+            asked += 1
+            await asyncio.sleep(0.01)
+        assert asked >= 10
+        assert slowest < 0.5
+        for sock in attackers:
+            answer = await asyncio.wait_for(loop.sock_recv(sock, 1000), 5)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            sock.close()
+        await eventually(lambda: found.dataplane.open_connections == 1)
+        assert (await keeping.ask(get())).status == 200
+
+
+@on_both_transports
+async def test_a_client_that_does_not_read_its_answer_is_ended_and_nobody_else_waits() -> None:
+    size = 64 << 20
+
+    async def pours(peer: Peer) -> None:
+        request = await peer.request()
+        if request.target == b"/small":
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            return
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size >> 16):
+            await peer.send(b"x" * 65536)
+
+    async with proxied(pours, idle_stream_s=0.3) as (found, origin):
+        stalled = await found.client()
+        stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await stalled.send(get(b"/big"))
+        await eventually(lambda: origin.open == 1)
+        other = await found.client()
+        assert (await other.ask(get(b"/small"))).body == b"ok"
+        await eventually(lambda: origin.open == 0)
+
+
+def _allow_descriptors(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
