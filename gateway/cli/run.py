@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 def run(config: Path | None) -> None:
     """Run the gateway in the foreground until SIGTERM or Ctrl-C.
 
-    TERM drains and stops, HUP reads the configuration again, USR1 reopens logs. A
-    configuration, port or folder that can't be used: a line saying so and exit code 2.
+    TERM drains and stops, HUP reads the configuration again, USR1 reopens logs, USR2 has
+    the program take over that is installed now, without a pause in service. A configuration, port or folder that can't be used: a line saying so and exit code 2.
     """
-    settings = settings_of(config)
-    from gateway.runtime import supervisor
+    from gateway.runtime import supervisor, upgrade
+    from gateway.runtime.settings import Settings
 
+    # Who takes over has settings that were checked a moment ago; the file may be another one now.
+    settings = Settings() if upgrade.is_under_way(os.environ) else settings_of(config)
     raise SystemExit(supervisor.run(settings, config))
 
 

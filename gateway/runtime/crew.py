@@ -68,6 +68,16 @@ class Crew:
         self._selector.register(child.link, selectors.EVENT_READ, post)
         log.info("%s started, pid %d", post.name, child.pid)
 
+    def adopt(self, post: Post, child: Child, *, is_mute: bool) -> None:
+        """Fill an empty post with a child that is there already."""
+        post.due_s = None
+        post.child = child
+        self._selector.register(child.link, selectors.EVENT_READ, post)
+        if is_mute:
+            self._mute(child)
+        else:
+            self._watch(post, child)
+
     def handle(self, post: Post, mask: int) -> list[Said]:
         """What the selector reported for a post's link."""
         child = post.child

@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import marks, messages
-from .children import describe_exit
+from .children import Adopted, Process, describe_exit
+from .handover import HandedBackend, HandedProcesses
 from .link import Message
 from .messages import Json
 from .prctl import tie_to_parent
@@ -51,7 +52,7 @@ class Backend:
     service: str
     note: Json
     """What the control process wants to find again with it."""
-    process: subprocess.Popen[bytes]
+    process: Process
     grace_s: float
     started_unix: float
     is_halted: bool = False
@@ -100,9 +101,12 @@ class Backend:
 
 
 class Processes:
-    """The table. `home` is the gateway's mark, see `marks.home_of`."""
+    """The table. `home` is the gateway's mark, see `marks.home_of`.
 
-    def __init__(self, home: str) -> None:
+    `handed` is the table of the program that ran in this process before.
+    """
+
+    def __init__(self, home: str, handed: HandedProcesses | None = None) -> None:
         self._home = home
         self._backends: dict[str, Backend] = {}
         self._waiting: dict[str, Message] = {}
@@ -111,11 +115,28 @@ class Processes:
         self._is_closed = False
         self._sweep_due_s: float | None = None
         self._next_sweep_s = 0.0
+        if handed is not None:
+            self._backends = {one.id: _adopted(one) for one in handed.backends}
+            self._waiting = {str(launch["id"]): launch for launch in handed.waiting}
+            self._ended.extend(handed.ended)
+
+    def hand_over(self) -> HandedProcesses:
+        """For the program that takes this one's place."""
+        return HandedProcesses(
+            backends=tuple(_handed(backend) for backend in self._backends.values()),
+            waiting=tuple(self._waiting.values()),
+            ended=tuple(self._ended),
+        )
 
     @property
     def is_empty(self) -> bool:
         """No process is left."""
         return not self._backends
+
+    @property
+    def longest_grace_s(self) -> float:
+        """How long the slowest may take to end once it is told to."""
+        return max((backend.grace_s for backend in self._backends.values()), default=0.0)
 
     @property
     def has_waiting(self) -> bool:
@@ -283,6 +304,34 @@ class Processes:
                 "error": error,
             }
         )
+
+
+def _handed(backend: Backend) -> HandedBackend:
+    return HandedBackend(
+        id=backend.id,
+        service=backend.service,
+        note=backend.note,
+        pid=backend.pid,
+        grace_s=backend.grace_s,
+        started_unix=backend.started_unix,
+        is_halted=backend.is_halted,
+        kill_by_s=backend.kill_by_s,
+        has_ended=backend.has_ended,
+    )
+
+
+def _adopted(handed: HandedBackend) -> Backend:
+    return Backend(
+        id=handed.id,
+        service=handed.service,
+        note=handed.note,
+        process=Adopted(handed.pid),
+        grace_s=handed.grace_s,
+        started_unix=handed.started_unix,
+        is_halted=handed.is_halted,
+        kill_by_s=handed.kill_by_s,
+        has_ended=handed.has_ended,
+    )
 
 
 @contextmanager

@@ -26,5 +26,10 @@ def reread(current: Settings, path: Path | None) -> Settings:
     except BadConfiguration as bad:
         raise NotTaken([f"{bad.source}: {problem}" for problem in bad.problems]) from None
     if keys := refused_changes(current, new):
-        raise NotTaken([f"{path}: a change of {', '.join(keys)} needs a restart of the gateway"])
+        raise NotTaken([needs_restart(str(path), keys)])
     return new
+
+
+def needs_restart(source: str, keys: Sequence[str]) -> str:
+    """Why a file that changes these keys is not taken."""
+    return f"{source}: a change of {', '.join(keys)} needs a restart of the gateway"

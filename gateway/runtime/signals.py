@@ -34,6 +34,14 @@ class SignalQueue:
         except BlockingIOError:
             return []
 
+    def hold(self) -> None:
+        """Have signals wait in the kernel, also while this process becomes another program."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._old)
+
+    def release(self) -> None:
+        """Take those that wait; undoes `hold`, also that of a former program."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._old)
+
     def close(self) -> None:
         """Put the former handlers back."""
         for number, handler in self._old.items():

@@ -5,12 +5,11 @@ in the children, and everything here is short. Signals only enqueue. It knows
 nothing of requests, routes or the store.
 
     pass: wait -> signals -> hear -> reap -> notice silence -> go a step down -> fill posts
-          -> launch backends -> certificates -> tell
+          -> launch backends -> certificates -> tell -> hand over
 
 Invariants:
 * after the gateway was up once, nothing but TERM or INT ends it;
-* what children are told (roster, covers) is computed from the posts and sent
-  when it differs from what was sent last, so that no event can be forgotten;
+* a worker of a former program (`upgrade.py`) is told to go when all new ones serve;
 * the control process and the backends are stopped after the last worker is gone.
 
 Exit codes: 0 stopped; 1 children kept failing before the gateway was ever up;
@@ -30,20 +29,24 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from . import children, logs, marks, messages, roster, snapshot_file
+from . import children, handover, logs, marks, messages, resources, systemd, upgrade
 from .certificates import Keeper
 from .children import Post
 from .cpus import usable_cpus
-from .crew import Crew, Death
+from .crew import Death
 from .errors import StartRefused
+from .fleet import Fleet
+from .handover import Handover
 from .link import Message
-from .messages import Json, T, WorkerState
+from .messages import T, WorkerState
 from .prctl import become_subreaper
 from .processes import Processes
 from .reload import NotTaken, reread
-from .resources import MakeBoot, Resources, open_resources
+from .resources import Resources
 from .settings import Settings
 from .signals import SignalQueue
+from .succession import Arrival, Departure
+from .systemd import Notifier
 from .watch import Patience
 
 log = logging.getLogger("gateway.supervisor")
@@ -59,10 +62,15 @@ GRACE_S = 2.0
 CONTROL_STOP_S = 5.0
 LEFTOVERS_S = (1.0, 3.0)
 """How long a former gateway's backends may take to end: by TERM, then by KILL."""
+SERVING = "serving"
+"""What the service manager is told in normal times."""
 _TICK_S = 0.25
 _LATE_S = 0.5
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+_SIGNALS = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,9 @@ class Programs:
 
     worker: tuple[str, ...] = (sys.executable, "-P", "-m", "gateway.runtime.worker")
     control: tuple[str, ...] = (sys.executable, "-P", "-m", "admin.main")
+    check: tuple[str, ...] = (sys.executable, "-P", "-m", "gateway.runtime.upgrade")
+    itself: tuple[str, ...] = (sys.executable, *sys.orig_argv[1:])
+    """What takes this program's place: it was started so, and may be a newer version by now."""
 
 
 PROGRAMS = Programs()
@@ -98,21 +109,20 @@ def run(
 ) -> int:
     """Be the gateway until told to stop; gives the exit code. Only in the main thread."""
     logs.set_up("supervisor")
-    slots = settings.workers if isinstance(settings.workers, int) else usable_cpus()
     # First of all, so that no signal can end a half-made start.
     signals = SignalQueue(_SIGNALS)
+    signals.release()
+    manager = Notifier.take(os.environ)
     try:
-        resources = open_resources(settings, slots)
+        handed = upgrade.taken(os.environ)
+        held, settings = _begin(settings) if handed is None else _go_on(handed)
         try:
-            become_subreaper()
-            os.environ.pop(marks.VARIABLE, None)  # our children are nobody's backends
-            marks.end_leftovers(resources.home, *LEFTOVERS_S)
             supervisor = Supervisor(
-                settings, config_path, programs, patience, resources, signals, slots
+                settings, config_path, programs, patience, held, signals, manager, handed
             )
             code, why = supervisor.run()
         finally:
-            resources.close()
+            held.close()
     except StartRefused as refused:
         code, why = EXIT_REFUSED, str(refused)
     finally:
@@ -120,6 +130,24 @@ def run(
     if why is not None:
         print(f"gateway: {why}", file=sys.stderr, flush=True)
     return code
+
+
+def _begin(settings: Settings) -> tuple[Resources, Settings]:
+    """Open what a gateway needs; all of a former one is gone then."""
+    slots = settings.workers if isinstance(settings.workers, int) else usable_cpus()
+    held = resources.open_resources(settings, slots, systemd.take_sockets(os.environ))
+    become_subreaper()
+    os.environ.pop(marks.VARIABLE, None)  # our children are nobody's backends
+    marks.end_leftovers(held.home, *LEFTOVERS_S)
+    return held, settings
+
+
+def _go_on(handed: Handover) -> tuple[Resources, Settings]:
+    """Take what the former program held, and the settings as they were checked for this one."""
+    try:
+        return resources.adopt(handed.resources), upgrade.settings_of(handed)
+    except handover.UnknownForm as unknown:
+        raise StartRefused(str(unknown)) from None
 
 
 class Supervisor:
@@ -133,7 +161,8 @@ class Supervisor:
         patience: Patience,
         resources: Resources,
         signals: SignalQueue,
-        slots: int,
+        manager: Notifier,
+        handed: Handover | None,
     ) -> None:
         self._settings = settings
         self._config_path = config_path
@@ -142,29 +171,39 @@ class Supervisor:
         self._signals = signals
         self._selector = selectors.DefaultSelector()
         self._selector.register(signals, selectors.EVENT_READ)
-        self._control = Post("control", None)
-        self._workers = [Post(f"worker-{n}", n, region=n) for n in range(slots)]
-        self._posts = [self._control, *self._workers]
-        self._crew = Crew(self._posts, self._selector, patience)
-        self._processes = Processes(resources.home)
+        self._manager = manager
+        slots = len({one.slot for one in resources.listeners})
+        children = handed.children if handed is not None else ()
+        self._fleet = Fleet(resources, self._selector, patience, slots, children)
+        self._crew = self._fleet.crew
+        self._processes = Processes(resources.home, handed.processes if handed else None)
         self._certificates = Keeper()
         self._certificates.take(settings)
-        self._phase = Phase.STARTING
+        self._phase = Phase.STARTING if handed is None else Phase.UP
+        self._departure = Departure(
+            programs.check, programs.itself, config_path, resources, self._fleet, self._processes
+        )
+        self._arrival: Arrival | None = None
+        if handed is not None:
+            self._fleet.generation = handed.generation
+            self._arrival = Arrival(self._fleet, self._dismiss, self._release_control)
         self._is_cut = False
         """Told to stop twice."""
         self._exit: tuple[int, str | None] = (EXIT_STOPPED, None)
-        self._told_rows: list[Json] | None = None
-        self._generation = 0
-        """The highest one that any worker said it serves."""
 
     def run(self) -> tuple[int, str | None]:
         """Until the end: the exit code, and why when it is a failure."""
-        for line in self._resources.places():
-            log.info("%s", line)
+        if self._arrival is None:
+            for line in self._resources.places():
+                log.info("%s", line)
+        else:
+            formers = len(self._fleet.formers)
+            log.info("this program took over, pid %d, %d former workers", os.getpid(), formers)
         try:
             while self._phase is not Phase.OVER:
                 self._pass()
         finally:
+            self._departure.give_up()
             self._crew.kill_all()
             self._processes.kill_all()
             self._selector.close()
@@ -173,7 +212,9 @@ class Supervisor:
 
     def _pass(self) -> None:
         now_s = time.monotonic()
-        dues = [p.due_s for p in self._posts if p.due_s is not None and not self._is_stopping]
+        self._manager.beat(now_s)
+        posts = self._fleet.posts
+        dues = [p.due_s for p in posts if p.due_s is not None and not self._is_stopping]
         tick_s = 0.0 if self._processes.has_waiting else _TICK_S
         wake_s = max(now_s, min([*dues, now_s + tick_s]))
         events = self._selector.select(wake_s - now_s)
@@ -188,17 +229,20 @@ class Supervisor:
             if isinstance(key.data, Post):
                 for post, message in self._crew.handle(key.data, mask):
                     self._on_message(post, message)
-        for death in self._crew.reap(self._processes.reaped):
+        for death in self._crew.reap(self._on_other_death):
             self._on_death(death)
         now_s = time.monotonic()
         self._crew.look(now_s)
-        self._processes.look(now_s, self._control.pid)
+        self._departure.look(now_s)
+        self._processes.look(now_s, self._fleet.control.pid)
         self._go_down(now_s)
         self._fill(now_s)
         self._processes.launch_waiting()
         if self._certificates.look(now_s):
             self._send_settings()
-        self._tell()
+        self._arrive()
+        self._fleet.tell(self._is_stopping, self._processes)
+        self._depart()
 
     @property
     def _is_stopping(self) -> bool:
@@ -210,7 +254,7 @@ class Supervisor:
         match message["t"]:
             case T.BEAT:
                 post.generation = int(message.get("generation", 0))
-                self._generation = max(self._generation, post.generation)
+                self._fleet.generation = max(self._fleet.generation, post.generation)
             case T.READY:
                 if post.state is WorkerState.STARTING:
                     post.state = WorkerState.SERVING
@@ -230,12 +274,18 @@ class Supervisor:
 
     def _check_up(self) -> None:
         """Is the gateway up now?"""
-        is_serving = any(p.state is WorkerState.SERVING for p in self._workers)
-        if self._phase is Phase.STARTING and is_serving:
-            if self._control.state is not WorkerState.SERVING:
-                return
+        fleet = self._fleet
+        is_control_up = fleet.control.state is WorkerState.SERVING
+        if self._phase is Phase.STARTING and is_control_up and fleet.is_serving:
             self._phase = Phase.UP
-            log.info("the gateway is up, pid %d, %d workers", os.getpid(), len(self._workers))
+            log.info("the gateway is up, pid %d, %d workers", os.getpid(), len(fleet.workers))
+            self._manager.ready(SERVING)
+
+    def _on_other_death(self, pid: int, code: int) -> None:
+        if not self._departure.has_ended(pid, code):
+            self._processes.reaped(pid, code)
+        elif not self._departure.is_due:
+            self._manager.ready(f"{SERVING}; not upgraded, the log says why")
 
     def _on_death(self, death: Death) -> None:
         post, child = death.post, death.child
@@ -246,10 +296,12 @@ class Supervisor:
             else:
                 self._on_message(post, message)
         post.state = WorkerState.DEAD
-        if post is self._control:
+        if post is self._fleet.control:
             self._processes.control_has_gone()
+        if is_former := post in self._fleet.formers:
+            self._fleet.has_left(post)
         how = children.describe_exit(death.code)
-        if self._is_stopping:
+        if self._is_stopping or is_former:
             log.info("%s ended, %s", post.name, how)
             return
         post.restarts += 1
@@ -269,8 +321,9 @@ class Supervisor:
         log.error("%s %s; started again %s", post.name, what, when)
         if self._phase is not Phase.STARTING:
             return
-        failing = [p for p in self._posts if p.backoff.failures >= CRASH_LOOP]
-        if self._control in failing or all(p in failing for p in self._workers):
+        fleet = self._fleet
+        failing = [p for p in fleet.posts if p.backoff.failures >= CRASH_LOOP]
+        if fleet.control in failing or all(p in failing for p in fleet.workers):
             self._fail(
                 EXIT_CRASH_LOOP,
                 f"{post.name} failed {post.backoff.failures} times before the gateway was up "
@@ -287,34 +340,44 @@ class Supervisor:
                 self._stop(0.0, 0.0)
             case signal.SIGTERM | signal.SIGINT:
                 timeouts = self._settings.timeouts
-                is_serving = any(p.state is WorkerState.SERVING for p in self._workers)
-                lame_duck_s = timeouts.lame_duck if is_serving else 0.0
+                lame_duck_s = timeouts.lame_duck if self._fleet.is_serving else 0.0
                 log.info("%s: stopping, %.0f s to drain", number.name, lame_duck_s + timeouts.drain)
                 self._stop(lame_duck_s, timeouts.drain)
             case signal.SIGHUP if not self._is_stopping:
                 self._reload()
+            case signal.SIGUSR2 if self._phase is Phase.UP:
+                self._manager.reloading("checking the program that is to take over")
+                if not self._departure.ask(self._settings):
+                    self._manager.ready(f"{SERVING}; not upgraded, the log says why")
+            case signal.SIGUSR2:
+                log.error("not upgraded: the gateway is not up")
             case signal.SIGUSR1:
-                for post in self._posts:
+                for post in self._fleet.posts:
                     self._crew.send(post, messages.reopen())
 
     def _reload(self) -> None:
+        self._manager.reloading("reading the configuration")
         try:
             self._settings = reread(self._settings, self._config_path)
         except NotTaken as refused:
             for reason in refused.reasons:
                 log.error("configuration not taken: %s", reason)
+            self._manager.ready(f"{SERVING}; configuration not taken, the log says why")
             return
+        self._manager.ready(SERVING)
         self._certificates.take(self._settings)
         self._send_settings()
         log.info("configuration read again from %s", self._config_path)
 
     def _send_settings(self) -> None:
-        for post in self._posts:
-            self._crew.send(post, messages.settings(self._settings_of(post)))
+        for post in self._fleet.posts:
+            # Those of another version may not know each key.
+            if post not in self._fleet.formers:
+                self._crew.send(post, messages.settings(self._settings_of(post)))
 
     def _settings_of(self, post: Post) -> Settings:
         """With the number of workers: their limits are the gateway's divided by it."""
-        settings = dataclasses.replace(self._settings, workers=len(self._workers))
+        settings = dataclasses.replace(self._settings, workers=len(self._fleet.workers))
         if post.slot is None:
             return self._certificates.for_control(settings)
         return self._certificates.for_worker(settings)
@@ -328,39 +391,83 @@ class Supervisor:
     def _stop(self, lame_duck_s: float, deadline_s: float) -> None:
         if not self._is_stopping:
             self._phase = Phase.DRAINING
-        for post in self._workers:
-            self._drain(post, lame_duck_s, deadline_s)
+            self._departure.give_up()
+            longest_s = lame_duck_s + deadline_s + self._processes.longest_grace_s
+            self._manager.stopping("draining", longest_s + GRACE_S + CONTROL_STOP_S)
+        for post in (*self._fleet.workers, *self._fleet.formers):
+            # A former one that drains already keeps its deadline, unless all is cut.
+            if (
+                post not in self._fleet.formers
+                or post.state is not WorkerState.DRAINING
+                or deadline_s == 0
+            ):
+                self._drain(post, lame_duck_s, deadline_s)
         if self._phase is Phase.STOPPING_REST:
             self._close_processes()
-            if self._control.child is not None:
-                self._control.child.kill_by_s = time.monotonic()
+            if self._fleet.control.child is not None:
+                self._fleet.control.child.kill_by_s = time.monotonic()
 
-    def _drain(self, post: Post, lame_duck_s: float, deadline_s: float) -> None:
+    def _drain(
+        self, post: Post, lame_duck_s: float, deadline_s: float, *, is_replaced: bool = False
+    ) -> None:
         if post.child is None:
             return
         post.state = WorkerState.DRAINING
         post.child.kill_by_s = time.monotonic() + lame_duck_s + deadline_s + GRACE_S
-        self._crew.send(post, messages.drain(lame_duck_s, deadline_s))
+        self._crew.send(post, messages.drain(lame_duck_s, deadline_s, is_replaced=is_replaced))
 
     def _go_down(self, now_s: float) -> None:
-        if self._phase is Phase.DRAINING and not any(p.child for p in self._workers):
+        if self._phase is Phase.DRAINING and not self._fleet.has_workers:
             self._phase = Phase.STOPPING_REST
-            self._tell()  # the last roster: no worker is left
+            self._fleet.tell(True, self._processes)  # the last roster: no worker is left
             self._close_processes()
-            self._crew.send(self._control, messages.stop())
-            if self._control.child is not None:
-                self._control.child.kill_by_s = now_s + CONTROL_STOP_S
-        is_alone = self._control.child is None and self._processes.is_empty
+            self._stop_control(now_s)
+        is_alone = self._fleet.control.child is None and self._processes.is_empty
         if self._phase is Phase.STOPPING_REST and is_alone:
             self._phase = Phase.OVER
 
     def _close_processes(self) -> None:
         self._processes.close(time.monotonic(), GRACE_S if self._is_cut else None)
 
-    # -- posts and what they are told
+    def _stop_control(self, now_s: float) -> None:
+        control = self._fleet.control
+        self._crew.send(control, messages.stop())
+        if control.child is not None:
+            control.child.kill_by_s = now_s + CONTROL_STOP_S
+
+    # -- from one program to the next
+
+    def _depart(self) -> None:
+        """Become the next program, if it is to be and no signal is to be heeded before."""
+        if not self._departure.is_due:
+            return
+        self._signals.hold()
+        late = self._signals.read()
+        if not late:
+            self._departure.leave(self._manager.variables)
+            self._manager.ready(f"{SERVING}; not upgraded, the log says why")
+        self._signals.release()
+        for number in late:
+            self._on_signal(number)
+
+    def _arrive(self) -> None:
+        if self._arrival is not None and not self._is_stopping and self._arrival.step():
+            self._arrival = None
+            log.info("upgraded, pid %d; former workers finish what is open", os.getpid())
+            self._manager.ready(SERVING)
+
+    def _dismiss(self, former: Post) -> None:
+        timeouts = self._settings.timeouts
+        self._drain(former, timeouts.lame_duck, timeouts.drain, is_replaced=True)
+
+    def _release_control(self) -> None:
+        self._fleet.control.state = WorkerState.DRAINING
+        self._stop_control(time.monotonic())
+
+    # -- posts
 
     def _fill(self, now_s: float) -> None:
-        for post in self._posts:
+        for post in self._fleet.posts:
             if self._is_stopping or post.due_s is None or post.due_s > now_s:
                 continue
             programs = self._programs
@@ -369,38 +476,9 @@ class Supervisor:
                     post,
                     programs.control if post.slot is None else programs.worker,
                     self._settings_of(post),
-                    self._boot_for(post),
+                    self._fleet.boot_for(post, self._settings),
                 )
             except OSError as error:
                 self._retry(post, 0.0, f"cannot be started: {error.strerror}")
                 continue
-            if post.slot is None:
-                self._told_rows = None
-            else:
-                post.covers = frozenset()
-
-    def _tell(self) -> None:
-        """Tell everybody what has changed for them."""
-        covers = roster.covers(self._workers, self._is_stopping)
-        for post in self._workers:
-            if post.slot is None or post.child is None:
-                continue
-            slots = covers[post]
-            if slots != post.covers:
-                post.covers = slots
-                self._crew.send(post, messages.cover(slots))
-        if self._control.child is not None and (news := self._processes.news()) is not None:
-            self._crew.send(self._control, news)
-        rows = roster.rows(self._workers)
-        if rows != self._told_rows and self._control.child is not None:
-            self._told_rows = rows
-            self._crew.send(self._control, messages.roster(rows, self._generation))
-
-    def _boot_for(self, post: Post) -> MakeBoot:
-        if post.slot is None or post.region is None:
-            # A beat is up to 0.25 s old; what was published meanwhile is in the file.
-            header = snapshot_file.read_header(self._settings.snapshot_file)
-            filed = header.generation if header is not None else 0
-            return self._resources.control_boot(floor=max(self._generation, filed))
-        is_control_up = self._control.state is WorkerState.SERVING
-        return self._resources.worker_boot(post.slot, post.region, is_control_up)
+            self._fleet.has_begun(post)
