@@ -17,7 +17,8 @@ RETRY_S = 0.1
 V4_MAPPED = "::ffff:"
 """How an IPv4 client looks on an IPv6 socket (RFC 4291, 2.5.5.2)."""
 
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the system says that has no descriptors or memory left for a connection."""
 
 
 class Acceptor:
@@ -85,7 +86,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self._pause()
                     return
                 continue  # the client gave up while it waited (ECONNABORTED and kin)

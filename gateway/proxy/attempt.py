@@ -7,9 +7,11 @@ failure means for the client is the exchange's business.
 
 from __future__ import annotations
 
+import errno
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from .acceptor import EXHAUSTED
 from .codec import Malformed, ResponseHead, parse_response, render_interim
 from .reasons import Reason
 from .retry import Failure
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 INTERIM_ANSWERS = 64
 """More 1xx answers than this to one request are no answer at all."""
+SHORTAGES = EXHAUSTED | {errno.EADDRNOTAVAIL}
+"""Why a connection could not be made that is no fault of the instance (the last one: no port left)."""
 
 
 class Stage(Enum):
@@ -128,6 +132,11 @@ class Attempt:
     def upstream_failed(self, error: OSError) -> None:
         """The new connection could not be made."""
         self.connection = None
+        if error.errno in SHORTAGES:
+            self.exchange.attempt_failed(
+                self, Failure.NOT_SENT, "the gateway has no connections left", Reason.OVERFLOW, 503
+            )
+            return
         self.exchange.attempt_failed(
             self, Failure.NOT_SENT, "the service could not be reached", Reason.CONNECT_FAILURE
         )

@@ -5,6 +5,9 @@ clients wait in the kernel and nobody accepted is dropped. A client address at
 its own limit cannot be left waiting without all others behind it, so its further
 connections are closed.
 
+Accepting pauses too before clients take the descriptors that connections to
+instances need: who was accepted is served.
+
 The health listener has no limits: whoever asks after our health is answered at
 the limit of connections too.
 """
@@ -12,6 +15,8 @@ the limit of connections too.
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
     from gateway.runtime.settings import Settings
 
 HEALTH_ENTRYPOINT = "health"
+CLIENTS_PART = 2 / 3
+"""Of the descriptors a worker may open: idle clients have none behind them, busy ones have one."""
+SPARE_DESCRIPTORS = 16
+"""For logs, links and what a library may want."""
 
 
 def address_key(peer: str) -> str | bytes:
@@ -46,6 +55,7 @@ class Doors:
         self._loop = loop
         self._serve = serve
         self._acceptors: dict[str, Acceptor] = {}
+        self._descriptors = _open_descriptors() + SPARE_DESCRIPTORS
         self._most: int | None = None
         self._most_at: dict[str, int] = {}
         self._most_of_address: int | None = None
@@ -113,8 +123,21 @@ class Doors:
             return True
         if self._most is not None and self._inside >= self._most:
             return False
+        # Asked each time, as an operator may change it (prlimit); it costs 0.4 us.
+        for_all, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for_clients = (for_all - self._descriptors) * CLIENTS_PART
+        if for_all != resource.RLIM_INFINITY and self._inside >= max(for_clients, 1):
+            return False
         most = self._most_at.get(entrypoint)
         return most is None or self._inside_at.get(entrypoint, 0) < most
+
+
+def _open_descriptors() -> int:
+    """How many this process has open."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:  # no /proc here
+        return 64
 
 
 def _part(limit: int | None, workers: int) -> int | None:

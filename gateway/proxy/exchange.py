@@ -308,7 +308,7 @@ class Exchange:
         assert target is not None
         self._drop_attempt()
         stale = failure is Failure.STALE
-        if not stale:
+        if not stale and reason is not Reason.OVERFLOW:  # which is no fault of the instance
             self.plane.instance_failed(attempt.instance, reason)
         if (
             self._attempts <= MAX_ATTEMPTS - (0 if stale else 1)

@@ -204,29 +204,69 @@ def test_control_killed_while_weights_change_leaves_them_changed_or_not_but_neve
         assert served == {name for name, weight in weights.items() if weight}
 
 
-def test_out_of_descriptors_a_worker_waits_without_spinning_and_goes_on(
+def test_out_of_descriptors_a_worker_waits_without_spinning_and_serves_all_it_accepted(
     tmp_path: Path, origins: Origins
 ) -> None:
+    origin = origins.start("v1")
     with Gateway(tmp_path, workers=1) as gateway, ExitStack() as stack:
-        gateway.api.register("v1", HOST, origins.start("v1").port)
-        pid = gateway.workers[0]
+        gateway.api.register("v1", HOST, origin.port)
+        pid, port = gateway.workers[0], gateway.ports["public"]
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         used = len(os.listdir(f"/proc/{pid}/fd"))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 20, limits[1]))
-        visitors = [stack.enter_context(Visitor(gateway.ports["public"], HOST)) for _ in range(40)]
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 61, limits[1]))
+        visitors = [stack.enter_context(Visitor(port, HOST)) for _ in range(60)]
         for visitor in visitors:
             visitor.connection.connect()  # the kernel accepts; some the worker cannot
-        port = gateway.ports["public"]
-        wait_until(lambda: len(processes.client_ports(pid, port)) >= 15)
+
+        def inside() -> list[Visitor]:
+            ports = processes.client_ports(pid, port)
+            return [v for v in visitors if v.connection.sock and v.local_port in ports]
+
+        wait_until(lambda: len(inside()) >= 25, what="connections accepted")
         before = processes.cpu_s(pid)
         sleep(1)
         assert processes.cpu_s(pid) - before < 0.5
-        for visitor in visitors:  # each one that leaves makes room for the next
-            assert visitor.get().status in (200, 502, 503)
+        first = inside()
+        assert len(first) < 50
+        # Each of them needs a connection to the instance for itself.
+        for visitor in first:
+            visitor.connection.request("GET", "/slow?s=0.5", headers={"Host": HOST})
+        wait_until(lambda: origin.hits >= len(first), what="all requests")
+        assert [v.connection.getresponse().read() for v in first] == [b"v1"] * len(first)
+        for visitor in first:
             visitor.forget_connection()
+        for visitor in visitors:  # each one that leaves makes room for the next
+            if visitor not in first:
+                assert visitor.get().status == 200
+                visitor.forget_connection()
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         assert gateway.workers == {0: pid}
         assert gateway.get("public", host=HOST) == 200
+
+
+def test_a_worker_without_descriptors_for_instances_says_so_and_blames_no_instance(
+    tmp_path: Path, origins: Origins
+) -> None:
+    """The limit is lowered under a worker that has its clients already."""
+    origin = origins.start("v1")
+    ejection = {"failures": 1, "seconds": 60}
+    with Gateway(tmp_path, workers=1, ejection=ejection) as gateway:
+        gateway.api.register("v1", HOST, origin.port, origins.start("v1").port)
+        pid = gateway.workers[0]
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        with Visitor(gateway.ports["public"], HOST) as visitor:
+            visitor.connection.connect()
+            wait_until(lambda: gateway.metric("gateway_open_connections", entrypoint="public"))
+            used = len(os.listdir(f"/proc/{pid}/fd"))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, limits[1]))
+            for _ in range(5):
+                answer = visitor.get()
+                assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+            assert visitor.get().status == 200
+        assert gateway.api.instance("v1", origin.port)["state"] == "up"
+        assert gateway.metric("gateway_upstream_errors_total", service="v1", reason="UO") == 5
+        assert gateway.workers == {0: pid}
 
 
 def test_a_control_process_that_hangs_costs_no_request(gateway: Gateway) -> None:
