@@ -4,7 +4,7 @@
 #   make test    all tests
 #   make check   format, lint, types, layers
 #   make chaos   200 processes killed and stopped during releases under load, about 6 minutes
-#   make bench   the figures of docs/performance.md, about 6 minutes (bench-quick: 2)
+#   make bench   the figures of docs/performance.md, about 8 minutes (bench-quick: 2.5)
 #   make fuzz    a million mutated messages against h11 and llhttp, about 5 minutes
 #   make lock    pin the dependencies anew (needs uv)
 #

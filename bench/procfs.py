@@ -70,6 +70,12 @@ def cpu_s(pids: Iterable[int]) -> float:
     return ticks / TICKS_PER_S
 
 
+def resident_bytes(pid: int) -> int:
+    """The memory a process has in use, shared pages included."""
+    pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def client_ports(pid: int, local_port: int) -> frozenset[int]:
     """The ports of the clients whose connections to `local_port` a process of ours holds.
 
