@@ -1,8 +1,8 @@
 """The first message of a TLS connection, read before anybody answers it (RFC 8446, 4.1.2).
 
 Only what chooses a certificate and what refuses the handshake at once is read:
-the name the client asks for (RFC 6066, 3) and the protocols it speaks on top
-(ALPN, RFC 7301). Whether the rest is right is judged by the TLS library, which
+the name the client asks for (RFC 6066, 3), the protocols it speaks on top (ALPN,
+RFC 7301) and the newest version of TLS it speaks. Whether the rest is right is judged by the TLS library, which
 reads the same bytes again.
 
 Pure. Invariant: nothing but `NotTls` is raised, whatever the bytes.
@@ -19,6 +19,8 @@ HANDSHAKE = 22
 CLIENT_HELLO = 1
 SERVER_NAME = 0
 ALPN = 16
+SUPPORTED_VERSIONS = 43
+TLS_1_2, TLS_1_3 = 0x0303, 0x0304
 
 _HTTP_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -28,6 +30,8 @@ class Hello(NamedTuple):
 
     name: bytes | None
     protocols: tuple[bytes, ...] | None
+    version: int = TLS_1_3
+    """The newest one it speaks, up to 1.3."""
 
 
 class NotTls(Exception):  # noqa: N818 - says what was found
@@ -98,7 +102,8 @@ class _Reader:
 
 
 def _read_message(body: _Reader) -> Hello:
-    body.take(2 + 32)  # version, random
+    version = body.number(2)  # since 1.3 the newest one stands in an extension
+    body.take(32)  # random
     body.vector(1)  # session
     body.vector(2)  # cipher suites
     body.vector(1)  # compressions
@@ -112,7 +117,9 @@ def _read_message(body: _Reader) -> Hello:
             name = _read_name(_Reader(content.vector(2)))
         elif kind == ALPN and protocols is None:
             protocols = _read_protocols(_Reader(content.vector(2)))
-    return Hello(name, protocols)
+        elif kind == SUPPORTED_VERSIONS:
+            version = _read_versions(_Reader(content.vector(1)))
+    return Hello(name, protocols, version)
 
 
 def _read_name(names: _Reader) -> bytes | None:
@@ -121,6 +128,15 @@ def _read_name(names: _Reader) -> bytes | None:
         if kind == 0:
             return name.lower().removesuffix(b".") or None
     return None
+
+
+def _read_versions(versions: _Reader) -> int:
+    newest = 0
+    while versions.has_more:
+        version = versions.number(2)
+        if version <= TLS_1_3:  # others are to test whether we ignore them (RFC 8701)
+            newest = max(newest, version)
+    return newest
 
 
 def _read_protocols(names: _Reader) -> tuple[bytes, ...]:

@@ -23,6 +23,7 @@ from gateway.routing.forwarding import TrustedProxies
 from gateway.routing.outlier import EjectionPolicy, record_failure, record_success
 from gateway.routing.world import World
 from gateway.runtime.settings import GivenSettings
+from gateway.runtime.tls_contexts import ClientContexts
 
 from . import finish, tls
 from .access_log import AccessLog
@@ -37,7 +38,7 @@ from .health import serve_health
 from .reasons import Reason
 from .retry import RetryBudget
 from .target import Target
-from .transports import Transports
+from .transports import Transports, Upstream
 from .upstream import UpstreamPool
 from .waiting import WaitingRoom
 
@@ -96,6 +97,7 @@ class DataPlane:
         self._pools: dict[UpstreamPool, InstanceState] = {}
         self._entrypoints: dict[str, Entrypoint] = {}
         self._tls: dict[str, tls.ServerTls] = {}
+        self._client_contexts = ClientContexts()
         self._log = AccessLog("off")
         self._log_problem: str | None = None
         self._doors = Doors(loop, self._serve)
@@ -227,6 +229,7 @@ class DataPlane:
         found: UpstreamPool | None = instance.upstreams.get(port)
         if found is None:
             found = instance.upstreams[port] = UpstreamPool(self._transports, instance.host, port)
+            found.tls = self._tls_to(instance)
             self._pools[found] = instance
         return found
 
@@ -306,6 +309,13 @@ class DataPlane:
         self._follow(entrypoint, settings)
         return entrypoint
 
+    def _tls_to(self, instance: InstanceState) -> Upstream | None:
+        """How an instance is spoken to; None: without TLS."""
+        if instance.tls is None:
+            return None
+        context = self._client_contexts.get(instance.tls.verify)
+        return Upstream(context, instance.tls.name)
+
     def _follow(self, entrypoint: Entrypoint, settings: EntrypointSettings | None) -> None:
         """Do what the settings say of an entrypoint; open connections keep their certificate."""
         if settings is not None:
@@ -315,9 +325,13 @@ class DataPlane:
             entrypoint.hsts = tls.hsts_field(settings.tls.hsts if settings.tls else None)
 
     def _certify(self, settings: Settings) -> None:
-        """Make certificates ready to be shown."""
-        given = settings.certificates if isinstance(settings, GivenSettings) else ()
-        certificates = {one.files: one for one in given}
+        """Make certificates ready to be shown, and to be verified."""
+        given = settings if isinstance(settings, GivenSettings) else GivenSettings()
+        certificates = {one.files: one for one in given.certificates}
+        if given.authorities != self._client_contexts.authorities:
+            self._client_contexts = ClientContexts(given.authorities)
+            for pool, instance in self._pools.items():
+                pool.tls = self._tls_to(instance)
         self._tls = {
             name: tls.ServerTls(one.tls, certificates, self._tls.get(name))
             for name, one in settings.entrypoints.items()

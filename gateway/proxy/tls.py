@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 from gateway.runtime.tls_contexts import server_context
 
+from .client_hello import TLS_1_2, TLS_1_3
+
 if TYPE_CHECKING:
     from gateway.runtime.settings import Certificate, CertificateSettings, HstsSettings, TlsSettings
 
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
 
 _SPOKEN = frozenset({b"http/1.1", b"http/1.0"})
 
+_VERSIONS = {"1.2": TLS_1_2, "1.3": TLS_1_3}
+
 # RFC 8446, 6 and B.2: a fatal alert, as it stands before anything is encrypted.
 _ALERT = b"\x15\x03\x03\x00\x02\x02%c"
 UNRECOGNIZED_NAME = _ALERT % 112
 NO_APPLICATION_PROTOCOL = _ALERT % 120
+PROTOCOL_VERSION = _ALERT % 70
 DECODE_ERROR = _ALERT % 50
 HANDSHAKE_FAILURE = _ALERT % 40
 
@@ -80,7 +85,12 @@ class ServerTls:
         self._first = self._identities[0] if self._identities else None
 
     def choose(self, hello: Hello) -> Identity | bytes:
-        """The identity for a client, or the alert that refuses it."""
+        """The identity for a client, or the alert that refuses it.
+
+        [measured] aiofastnet 1.2 closes without one when OpenSSL refuses a handshake.
+        """
+        if hello.version < _VERSIONS[self._minimum]:
+            return PROTOCOL_VERSION
         if hello.protocols is not None and _SPOKEN.isdisjoint(hello.protocols):
             return NO_APPLICATION_PROTOCOL  # RFC 7301, 3.2: never guess what else it speaks
         if hello.name is not None:

@@ -168,7 +168,7 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The other side will send no more. True: keep our side open."""
         if self.user is not None:
-            return self.user.upstream_eof()
+            return self.user.upstream_eof() and self.pool.tls is None  # TLS has no half
         self.pool.forget(self)
         return False
 

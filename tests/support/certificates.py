@@ -13,6 +13,8 @@ from typing import Any
 
 import trustme
 
+from gateway.metrics.catalogue import LAYOUTS, Scope
+from gateway.metrics.merge import Live, Merger
 from gateway.runtime import certificates
 from gateway.runtime.settings import (
     CertificateSettings,
@@ -22,6 +24,7 @@ from gateway.runtime.settings import (
     TlsSettings,
 )
 
+from .plane import Plane
 from .wire import Peer
 
 NAME = "a.test"
@@ -113,10 +116,10 @@ def believing_anything() -> ssl.SSLContext:
 async def tls_client(
     port: int, name: str | None = NAME, context: ssl.SSLContext | None = None
 ) -> Peer:
-    """A client connected by TLS to the port on loopback; name None: it asks for none."""
+    """A client connected by TLS to the port on loopback; name None: it asks for none, as with an address."""
     context = context or (trusting() if name is not None else believing_anything())
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=context, server_hostname=name or ""
+        "127.0.0.1", port, ssl=context, server_hostname=name or "127.0.0.1"
     )
     return Peer(reader, writer)
 
@@ -125,3 +128,12 @@ def names_of(peer: Peer) -> set[str]:
     """The host names of the certificate a client was shown."""
     shown = peer.writer.get_extra_info("peercert")
     return {value for kind, value in shown["subjectAltName"] if kind == "DNS"}
+
+
+def handshake_failures(plane: Plane, entrypoint: str = "public") -> int:
+    """What the worker has counted."""
+    merger = Merger([plane.metrics_fd])
+    merger.refresh()
+    live = Live(frozenset({0}), frozenset(), frozenset())
+    cells = merger.totals(live)[Scope.ENTRYPOINT][entrypoint,]
+    return cells[LAYOUTS[Scope.ENTRYPOINT].start["gateway_tls_handshake_failures_total"]]
