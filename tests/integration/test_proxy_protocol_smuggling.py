@@ -16,11 +16,10 @@ POST = b"POST / HTTP/1.1\r\nHost: a.test\r\n"
 
 
 async def is_harmless(plane: Plane, recorder: Recorder, data: bytes) -> list[int]:
-    """Send it; the statuses of what came back."""
+    """Send it; the statuses of what came back until the gateway closed, which it must."""
     before = len(recorder.requests)
     client = await plane.client()
     await client.send(data)
-    client.writer.write_eof()  # what waits for more gets none
     said = await client.closed()
     found = statuses(said)
     assert b"/hidden" not in recorder.targets[before:], data
@@ -118,7 +117,7 @@ async def test_a_length_beside_any_spelling_of_a_coding_hides_no_request() -> No
                     found = await is_harmless(
                         plane, recorder, POST + b"\r\n".join([*fields, b"", body])
                     )
-                    assert 200 not in found, fields
+                    assert found in ([400], [501]), (fields, found)
 
 
 @on_both_transports
