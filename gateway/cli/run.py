@@ -28,12 +28,12 @@ def run(config: Path | None) -> None:
     TERM drains and stops, HUP reads the configuration again, USR1 reopens logs, USR2 has
     the program take over that is installed now, without a pause in service. A configuration, port or folder that can't be used: a line saying so and exit code 2.
     """
-    from gateway.runtime import supervisor, upgrade
+    from gateway.runtime import running, upgrade
     from gateway.runtime.settings import Settings
 
     # Who takes over has settings that were checked a moment ago; the file may be another one now.
     settings = Settings() if upgrade.is_under_way(os.environ) else settings_of(config)
-    raise SystemExit(supervisor.run(settings, config))
+    raise SystemExit(running.run(settings, config))
 
 
 def settings_of(config: Path | None) -> Settings:

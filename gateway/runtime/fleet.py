@@ -43,6 +43,7 @@ class Fleet:
         self._resources = resources
         self.control = Post("control", None)
         self.formers: list[Post] = []
+        self.former_control: Child | None = None
         self.posts = [self.control]
         self.crew = Crew(self.posts, selector, patience)
         for one in handed or ():
@@ -72,6 +73,12 @@ class Fleet:
     def has_workers(self) -> bool:
         """Some worker process is there, in whatever state."""
         return any(p.child is not None for p in (*self.workers, *self.formers))
+
+    def is_former(self, post: Post) -> bool:
+        """Does a child of the program that ran here before fill it?"""
+        if post is self.control:
+            return post.child is not None and post.child is self.former_control
+        return post in self.formers
 
     def has_left(self, former: Post) -> None:
         """A former worker has ended: its slot is its successor's, its region is free."""
@@ -136,6 +143,8 @@ class Fleet:
         post.restarts, post.generation = handed.restarts, handed.generation
         post.state, post.started_unix = WorkerState(handed.state), handed.started_unix
         self.crew.adopt(post, child, is_mute=handed.is_mute)
+        if post is self.control:
+            self.former_control = child
 
 
 def _handed(post: Post, child: Child) -> HandedChild:

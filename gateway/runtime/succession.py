@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from . import handover, upgrade
-from .children import Child, Post
+from .children import Post
 from .fleet import Fleet
 from .handover import Handover
 from .messages import WorkerState
@@ -140,7 +140,6 @@ class Arrival:
         self._fleet = fleet
         self._dismiss = dismiss
         self._release = release
-        self._control: Child | None = fleet.control.child
         self.stage = Stage.WORKERS
 
     def step(self) -> bool:
@@ -155,7 +154,7 @@ class Arrival:
             for former in fleet.formers:
                 if former.state is WorkerState.SERVING:
                     self._dismiss(former)
-            if self._control is not None and fleet.control.child is self._control:
+            if fleet.is_former(fleet.control):
                 self._release()
         if self.stage is Stage.CONTROL and self._is_control_new:
             self.stage = Stage.DONE
@@ -165,4 +164,4 @@ class Arrival:
     @property
     def _is_control_new(self) -> bool:
         control = self._fleet.control
-        return control.state is WorkerState.SERVING and control.child is not self._control
+        return control.state is WorkerState.SERVING and not self._fleet.is_former(control)

@@ -11,9 +11,6 @@ Invariants:
 * after the gateway was up once, nothing but TERM or INT ends it;
 * a worker of a former program (`upgrade.py`) is told to go when all new ones serve;
 * the control process and the backends are stopped after the last worker is gone.
-
-Exit codes: 0 stopped; 1 children kept failing before the gateway was ever up;
-2 refused to start. Both failures print one line on stderr.
 """
 
 from __future__ import annotations
@@ -23,24 +20,20 @@ import logging
 import os
 import selectors
 import signal
-import sys
 import time
-from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from . import children, handover, logs, marks, messages, resources, systemd, upgrade
+from . import children, messages
 from .certificates import Keeper
 from .children import Post
-from .cpus import usable_cpus
 from .crew import Death
-from .errors import StartRefused
 from .fleet import Fleet
 from .handover import Handover
 from .link import Message
 from .messages import T, WorkerState
-from .prctl import become_subreaper
 from .processes import Processes
+from .programs import Programs
 from .reload import NotTaken, reread
 from .resources import Resources
 from .settings import Settings
@@ -60,32 +53,16 @@ CRASH_LOOP = 5
 GRACE_S = 2.0
 """How much longer than it was given a child may take to stop."""
 CONTROL_STOP_S = 5.0
-LEFTOVERS_S = (1.0, 3.0)
-"""How long a former gateway's backends may take to end: by TERM, then by KILL."""
 SERVING = "serving"
 """What the service manager is told in normal times."""
 _TICK_S = 0.25
 _LATE_S = 0.5
 
-_SIGNALS = (
+SIGNALS = (
     *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Programs:
-    """How children are started. `-P`: a folder `admin` where we are run from is not our package."""
-
-    worker: tuple[str, ...] = (sys.executable, "-P", "-m", "gateway.runtime.worker")
-    control: tuple[str, ...] = (sys.executable, "-P", "-m", "admin.main")
-    check: tuple[str, ...] = (sys.executable, "-P", "-m", "gateway.runtime.upgrade")
-    itself: tuple[str, ...] = (sys.executable, *sys.orig_argv[1:])
-    """What takes this program's place: it was started so, and may be a newer version by now."""
-
-
-PROGRAMS = Programs()
-PATIENCE = Patience()
+"""What it is to be given a queue of."""
 
 
 class Phase(Enum):
@@ -99,55 +76,6 @@ class Phase(Enum):
     STOPPING_REST = auto()
     """The control process and the backends."""
     OVER = auto()
-
-
-def run(
-    settings: Settings,
-    config_path: Path | None,
-    programs: Programs = PROGRAMS,
-    patience: Patience = PATIENCE,
-) -> int:
-    """Be the gateway until told to stop; gives the exit code. Only in the main thread."""
-    logs.set_up("supervisor")
-    # First of all, so that no signal can end a half-made start.
-    signals = SignalQueue(_SIGNALS)
-    signals.release()
-    manager = Notifier.take(os.environ)
-    try:
-        handed = upgrade.taken(os.environ)
-        held, settings = _begin(settings) if handed is None else _go_on(handed)
-        try:
-            supervisor = Supervisor(
-                settings, config_path, programs, patience, held, signals, manager, handed
-            )
-            code, why = supervisor.run()
-        finally:
-            held.close()
-    except StartRefused as refused:
-        code, why = EXIT_REFUSED, str(refused)
-    finally:
-        signals.close()
-    if why is not None:
-        print(f"gateway: {why}", file=sys.stderr, flush=True)
-    return code
-
-
-def _begin(settings: Settings) -> tuple[Resources, Settings]:
-    """Open what a gateway needs; all of a former one is gone then."""
-    slots = settings.workers if isinstance(settings.workers, int) else usable_cpus()
-    held = resources.open_resources(settings, slots, systemd.take_sockets(os.environ))
-    become_subreaper()
-    os.environ.pop(marks.VARIABLE, None)  # our children are nobody's backends
-    marks.end_leftovers(held.home, *LEFTOVERS_S)
-    return held, settings
-
-
-def _go_on(handed: Handover) -> tuple[Resources, Settings]:
-    """Take what the former program held, and the settings as they were checked for this one."""
-    try:
-        return resources.adopt(handed.resources), upgrade.settings_of(handed)
-    except handover.UnknownForm as unknown:
-        raise StartRefused(str(unknown)) from None
 
 
 class Supervisor:
@@ -371,8 +299,8 @@ class Supervisor:
 
     def _send_settings(self) -> None:
         for post in self._fleet.posts:
-            # Those of another version may not know each key.
-            if post not in self._fleet.formers:
+            # A child of another version may not know each key.
+            if not self._fleet.is_former(post):
                 self._crew.send(post, messages.settings(self._settings_of(post)))
 
     def _settings_of(self, post: Post) -> Settings:
@@ -396,11 +324,8 @@ class Supervisor:
             self._manager.stopping("draining", longest_s + GRACE_S + CONTROL_STOP_S)
         for post in (*self._fleet.workers, *self._fleet.formers):
             # A former one that drains already keeps its deadline, unless all is cut.
-            if (
-                post not in self._fleet.formers
-                or post.state is not WorkerState.DRAINING
-                or deadline_s == 0
-            ):
+            is_leaving = self._fleet.is_former(post) and post.state is WorkerState.DRAINING
+            if not is_leaving or self._is_cut:
                 self._drain(post, lame_duck_s, deadline_s)
         if self._phase is Phase.STOPPING_REST:
             self._close_processes()

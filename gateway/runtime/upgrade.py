@@ -40,7 +40,7 @@ VARIABLE = "GATEWAY_HANDOVER"
 CHECK_S = 30.0
 """How long a check may take."""
 REASONS_MAX = 50
-PROGRAMS = ("gateway.cli.main", "gateway.runtime.supervisor", "gateway.runtime.worker")
+PROGRAMS = ("gateway.cli.main", "gateway.runtime.running", "gateway.runtime.worker")
 CONTROL_PROGRAMS = ("admin.main", "admin.api.app")
 
 

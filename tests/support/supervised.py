@@ -28,16 +28,17 @@ _T = TypeVar("_T")
 _RUN = """
 import sys
 from pathlib import Path
-from gateway.runtime import supervisor
+from gateway.runtime import running
+from gateway.runtime.programs import PROGRAMS, Programs
 from gateway.runtime.configuration import load
 from gateway.runtime.watch import Patience
 path, control, worker = Path(sys.argv[1]), sys.argv[2].split("\\n"), sys.argv[3].split("\\n")
-programs = supervisor.PROGRAMS
+programs = PROGRAMS
 if worker != [""]:
-    programs = supervisor.Programs(worker=tuple(worker))
-programs = supervisor.Programs(worker=programs.worker, control=tuple(control))
+    programs = Programs(worker=tuple(worker))
+programs = Programs(worker=programs.worker, control=tuple(control))
 patience = Patience(silent_s=float(sys.argv[4]), worker_hung_s=float(sys.argv[5]))
-sys.exit(supervisor.run(load(path), path, programs, patience))
+sys.exit(running.run(load(path), path, programs, patience))
 """
 
 
