@@ -29,9 +29,10 @@ _HIGH_WATER = 256 * 1024
 class Origin:
     """One listening origin. Attributes may be read and set from any thread."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str = "127.0.0.1", port: int = 0) -> None:
         self.name = name
-        self.port = 0
+        self.address = address
+        self.port = port
         self.healthy = True
         self.requests: list[tuple[float, str]] = []
         """Time (monotonic) and path of each request but health checks."""
@@ -50,7 +51,7 @@ class Origin:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self), "127.0.0.1", self.port, backlog=1024
+            lambda: _Connection(self), self.address, self.port, backlog=1024
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -225,9 +226,9 @@ class Origins:
         self._thread.join(5)
         self._loop.close()
 
-    def start(self, name: str) -> Origin:
-        """A new origin on a free port."""
-        origin = Origin(name)
+    def start(self, name: str, address: str = "127.0.0.1", port: int = 0) -> Origin:
+        """A new origin on a free port, or on that one."""
+        origin = Origin(name, address, port)
         self._all.append(origin)
         self._do(origin.start)
         return origin

@@ -1,0 +1,1 @@
+"""A wall clock that tests may set, see `sitecustomize`."""
