@@ -6,6 +6,7 @@
 #   make chaos   200 processes killed and stopped during releases under load, about 6 minutes
 #   make bench   the figures of docs/performance.md, about 8 minutes (bench-quick: 2.5)
 #   make fuzz    a million mutated messages against h11 and llhttp, about 5 minutes
+#   make reliability  the figures of docs/reliability.md, about half an hour
 #   make lock    pin the dependencies anew (needs uv)
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
@@ -18,11 +19,11 @@ INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
            --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test check format chaos bench bench-quick fuzz lock clean
+.PHONY: help run test check format chaos bench bench-quick reliability fuzz lock clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 run: $(VENV)/ready
 	@exec $(BIN)/python -m gateway demo
@@ -48,6 +49,10 @@ bench: $(VENV)/ready-dev
 
 bench-quick: $(VENV)/ready-dev
 	$(BIN)/python -m bench --quick --install
+
+# With CONFORMANCE=/path/to/proxycheck.py its cases too.
+reliability: $(VENV)/ready-dev
+	$(BIN)/python -m bench reliability $(if $(CONFORMANCE),--conformance $(CONFORMANCE))
 
 fuzz: $(VENV)/ready-dev
 	$(BIN)/python -m tests.fuzz --inputs 1000000

@@ -1,5 +1,7 @@
 """`python -m bench [--quick] [NAME...]`: run benchmarks, print and keep what they find.
 
+A name may be that of a group: `performance`, which runs without any name, or `reliability`.
+
 Exit codes: 0 done; 1 a promise was broken, or a benchmark could not be run to its end; 2 usage.
 """
 
@@ -8,18 +10,19 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from . import machine, report, results, tools
-from .results import Benchmark, Result, Scope
-from .suite import SUITE
+from .results import Benchmark, Options, Result, Scope, Skipped
+from .suite import EVERY, GROUPS, SUITE
 
 WIDTH = 140
 """Of what goes into a file or pipe."""
-NAMES = [benchmark.name for benchmark in SUITE]
+NAMES = [*GROUPS, *(benchmark.name for benchmark in EVERY)]
 
 
 @click.command()
@@ -28,30 +31,52 @@ NAMES = [benchmark.name for benchmark in SUITE]
     "--quick", is_flag=True, help="Two minutes in all: shows that it works, proves little."
 )
 @click.option("--install", is_flag=True, help="Install missing programs with apt, as root.")
-@click.option("--docs", is_flag=True, help="Write the kept results into docs/performance.md.")
-def main(names: tuple[str, ...], quick: bool, install: bool, docs: bool) -> None:
-    """Run the benchmarks NAME (all without one), print a table, keep results as JSON."""
+@click.option("--docs", is_flag=True, help="Write the kept results into the pages of docs/.")
+@click.option(
+    "--conformance",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The program with the cases for HTTP/1.1 proxies, which is not in this repository.",
+)
+@click.option("--soak", "soak_s", type=float, metavar="SECONDS", help="How long `soak` takes.")
+def main(
+    names: tuple[str, ...],
+    quick: bool,
+    install: bool,
+    docs: bool,
+    conformance: Path | None,
+    soak_s: float | None,
+) -> None:
+    """Run the benchmarks NAME (those of `performance` without one), print a table, keep results as JSON."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
     if docs:
         write_docs()
-        console.print(f"{report.PAGE} has the figures of {results.FOLDER}")
+        console.print(f"The pages have the figures of {results.FOLDER}")
         return
     look_for_tools(console, install)
     found: list[Result] = []
     has_failed = False
-    for benchmark in SUITE:
-        if names and benchmark.name not in names:
-            continue
+    options = Options(conformance, soak_s)
+    for benchmark in chosen(names):
         try:
-            found.append(run(benchmark, quick, console))
+            found.append(run(benchmark, quick, options, console))
+        except Skipped as why:
+            console.print(f"[yellow]{benchmark.name} is left out: {why}[/]")
         except Exception:
             has_failed = True
             console.print_exception(max_frames=3)
     report.show(found, console)
     broken = any(figure.is_broken for result in found for figure in result.figures)
     sys.exit(1 if broken or has_failed else 0)
+
+
+def chosen(names: Sequence[str]) -> list[Benchmark]:
+    """What these names mean, each once."""
+    if not names:
+        return list(SUITE)
+    groups = {b.name for name in names for b in GROUPS.get(name, ())}
+    return [b for b in EVERY if b.name in groups or b.name in names]
 
 
 def look_for_tools(console: Console, install: bool) -> None:
@@ -70,14 +95,18 @@ def look_for_tools(console: Console, install: bool) -> None:
         )
 
 
-def run(benchmark: Benchmark, quick: bool, console: Console) -> Result:
+def run(benchmark: Benchmark, quick: bool, options: Options, console: Console) -> Result:
     """Run one and keep its result."""
     began, taken = time.monotonic(), results.utc_now()
     with (
         tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder,
         console.status(benchmark.title) as status,
     ):
-        scope = Scope(Path(folder), quick, lambda word: status.update(f"{benchmark.title}: {word}"))
+
+        def say(word: str) -> None:
+            status.update(f"{benchmark.title}: {word}")
+
+        scope = Scope(Path(folder), quick, say, options)
         findings = benchmark.run(scope)
     result = Result(
         benchmark=benchmark.name,
@@ -93,16 +122,16 @@ def run(benchmark: Benchmark, quick: bool, console: Console) -> Result:
     return result
 
 
-def kept() -> list[Result]:
-    """The results of full runs that stand in the folder, in the suite's order."""
-    files = (results.FOLDER / f"{name}.json" for name in NAMES)
+def kept(group: str) -> list[Result]:
+    """The results of full runs that stand in the folder, in the group's order."""
+    files = (results.FOLDER / f"{benchmark.name}.json" for benchmark in GROUPS[group])
     return [results.load(file.read_bytes()) for file in files if file.exists()]
 
 
 def write_docs() -> None:
-    """Put the kept results into the page."""
-    page = report.PAGE.read_text()
-    report.PAGE.write_text(report.with_figures(page, kept()))
+    """Put the kept results into the pages."""
+    for group, page in report.PAGES.items():
+        page.write_text(report.with_figures(page.read_text(), kept(group)))
 
 
 if __name__ == "__main__":

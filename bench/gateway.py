@@ -143,10 +143,15 @@ class Gateway:
 
 @contextmanager
 def gateway(folder: Path, workers: int, **settings: object) -> Iterator[Gateway]:
-    """A gateway that keeps its state in `folder`, which may hold a store already."""
+    """A gateway that keeps its state in `folder`, which may hold a store already.
+
+    `entrypoints` among the settings come on top of the one that all have.
+    """
+    others = settings.pop("entrypoints", {})
+    assert isinstance(others, dict)
     port, admin_port = free_ports(2)
     configuration = {
-        "entrypoints": {"public": {"listen": f"127.0.0.1:{port}"}},
+        "entrypoints": {"public": {"listen": f"127.0.0.1:{port}"}, **others},
         "admin": {"listen": f"127.0.0.1:{admin_port}", "auth": "none"},
         "state_dir": "state",
         "workers": workers,

@@ -76,6 +76,11 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def open_files(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())
+
+
 def client_ports(pid: int, local_port: int) -> frozenset[int]:
     """The ports of the clients whose connections to `local_port` a process of ours holds.
 

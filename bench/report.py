@@ -1,6 +1,6 @@
-"""Results for people: a table in the terminal, and the figures of `docs/performance.md`.
+"""Results for people: a table in the terminal, and the figures of the pages in `docs/`.
 
-The page's figures stand between two marks and are written from the kept results only,
+A page's figures stand between two marks and are written from the kept results only,
 so none is ever typed by hand.
 """
 
@@ -15,7 +15,8 @@ from rich.text import Text
 
 from .results import Figure, Result
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {group: _DOCS / f"{group}.md" for group in ("performance", "reliability")}
 BEGIN = "<!-- figures: written by `python -m bench --docs` from bench/results/ -->"
 END = "<!-- end of figures -->"
 

@@ -74,6 +74,19 @@ class Result:
         return FOLDER / f"{self.benchmark}{'.quick' if self.quick else ''}.json"
 
 
+class Skipped(Exception):  # noqa: N818 - says what happened
+    """A benchmark cannot be run here; the message says why, and what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What some benchmarks may be told."""
+
+    conformance: Path | None = None
+    """A program with cases for HTTP/1.1 proxies."""
+    soak_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a benchmark is given: a scratch folder, and whether to be quick."""
@@ -82,6 +95,7 @@ class Scope:
     quick: bool
     say: Callable[[str], None]
     """Tells the user what is going on."""
+    options: Options = Options()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from . import cpu, holding, kills, releases, weight_change, weights_under_load
+from . import (
+    chaos,
+    conformance,
+    cpu,
+    fuzzing,
+    holding,
+    kills,
+    releases,
+    soak,
+    weight_change,
+    weights_under_load,
+)
 from .results import Benchmark
+
+HELD = Benchmark("held-connections", "Connections that are only held", holding.run)
 
 SUITE = (
     Benchmark("weights-under-load", "Weight changes, as clients see them", weights_under_load.run),
     Benchmark("releases", "Releases in turn, and with the control process killed", releases.run),
     Benchmark("kills", "Kills of workers and of the control process", kills.run),
     Benchmark("weight-change", "From weight change to answer", weight_change.run),
-    Benchmark("held-connections", "Connections that are only held", holding.run),
+    HELD,
     Benchmark("cpu", "CPU time per proxied request", cpu.run),
 )
+"""What runs when nothing is named; the figures of docs/performance.md."""
+
+RELIABILITY = (
+    Benchmark("conformance", "Cases for HTTP/1.1 proxies", conformance.run),
+    Benchmark("fuzz", "Mutated messages", fuzzing.run),
+    Benchmark("chaos", "Processes killed and stopped during releases", chaos.run),
+    HELD,
+    Benchmark("soak", "Memory and open files over time", soak.run),
+)
+"""The figures of docs/reliability.md. They take half an hour."""
+
+GROUPS = {"performance": SUITE, "reliability": RELIABILITY}
+EVERY = tuple({benchmark.name: benchmark for benchmark in (*SUITE, *RELIABILITY)}.values())

@@ -21,7 +21,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admin.store.factory import make_store
-from bench import kills, machine, procfs, report, results, templates, tools
+from bench import (
+    chaos,
+    conformance,
+    fuzzing,
+    kills,
+    machine,
+    procfs,
+    report,
+    results,
+    templates,
+    tools,
+)
+from bench.__main__ import chosen
 from bench.backends import BODY_BYTES, body
 from bench.clients import Answer, Clients, Plan, parse_answer
 from bench.generators import Volley, parse_wrk
@@ -41,9 +53,9 @@ from bench.records import (
     judge,
 )
 from bench.responder import answer
-from bench.results import Figure, Result
+from bench.results import Figure, Result, Scope, Skipped
 from bench.stats import estimate, percentile
-from bench.suite import SUITE
+from bench.suite import EVERY, GROUPS, SUITE
 from gateway.proxy.codec import HeadLimits, parse_request
 
 values = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50)
@@ -498,14 +510,73 @@ def test_figures_replace_what_stands_between_the_marks() -> None:
         report.with_figures("no marks", [RESULT])
 
 
-def test_the_page_shows_the_kept_results_and_no_others() -> None:
-    names = [benchmark.name for benchmark in SUITE]
-    files = [results.FOLDER / f"{name}.json" for name in names]
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_page_shows_the_kept_results_and_no_others(group: str) -> None:
+    files = [results.FOLDER / f"{benchmark.name}.json" for benchmark in GROUPS[group]]
     kept = [results.load(file.read_bytes()) for file in files if file.exists()]
-    page = report.PAGE.read_text()
+    page = report.PAGES[group].read_text()
     assert report.with_figures(page, kept) == page, "run `python -m bench --docs`"
 
 
-def test_the_page_tells_of_every_benchmark() -> None:
-    page = report.PAGE.read_text()
-    assert [b.name for b in SUITE if not re.search(rf"^## .*`{b.name}`", page, re.MULTILINE)] == []
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_page_tells_of_every_benchmark_of_its_group(group: str) -> None:
+    page = report.PAGES[group].read_text()
+    names = [b.name for b in GROUPS[group]]
+    assert [n for n in names if not re.search(rf"^## .*`{n}`", page, re.MULTILINE)] == []
+
+
+def test_a_name_may_be_a_groups_and_none_means_performance() -> None:
+    assert chosen([]) == chosen(["performance"]) == list(SUITE)
+    assert [b.name for b in chosen(["soak", "fuzz"])] == ["fuzz", "soak"]
+    names = [b.name for b in chosen(["performance", "reliability"])]
+    assert names == [b.name for b in EVERY]
+    assert len(names) == len(set(names))
+
+
+# -- reliability
+
+
+def test_a_fuzz_campaign_is_read_by_what_it_prints() -> None:
+    said = (
+        "seed 1, 1000 inputs\n"
+        "       12  h11     bare LF after a field\n"
+        "        3  llhttp  two lengths (same)\n"
+        "1000 inputs in 3 s: 41.5% accepted by a reader, 38.0% by the gateway; "
+        "2 classes of difference\n"
+        "not in protocol.md: x (h11), 2 times, as in b'y'\n"
+    )
+    found = fuzzing.parse(said)
+    assert (found.inputs, found.accepted, found.accepted_here) == (1000, 41.5, 38.0)
+    assert found.counts == {"bare LF after a field (h11)": 12, "two lengths (same) (llhttp)": 3}
+    assert len(found.complaints) == 1
+    with pytest.raises(ValueError, match="its end"):
+        fuzzing.parse("Traceback")
+
+
+def test_rounds_of_chaos_are_added_up() -> None:
+    one: dict[str, object] = {
+        "answered": 10,
+        "in_flight": 2,
+        "stale": 1,
+        "held": 1,
+        "failed": 0,
+        "astray": 0,
+        "longest_s": 0.25,
+        "struck": {"a worker killed": 2},
+        "releases": {"confirm": 1},
+    }
+    other = {**one, "longest_s": 0.5, "astray": 1, "releases": {"rollback": 2}}
+    figures = {f.name: f for f in chaos.found([one, other], 1).figures}
+    assert figures["requests"].value == 28
+    assert figures["processes killed or stopped"].note == "4 times a worker killed"
+    assert figures["releases meanwhile"].value == 3
+    assert figures["longest of the other answers"].value == 500
+    assert [f.name for f in figures.values() if f.is_broken] == [
+        "answered by a version without traffic",
+        "states, releases or counters that were wrong afterwards",
+    ]
+
+
+def test_without_its_list_conformance_is_left_out(tmp_path: Path) -> None:
+    with pytest.raises(Skipped, match="--conformance"):
+        conformance.run(Scope(tmp_path, True, lambda word: None))
