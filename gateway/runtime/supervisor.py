@@ -363,17 +363,16 @@ class Supervisor:
     # -- from one program to the next
 
     def _depart(self) -> None:
-        """Become the next program, if it is to be and no signal is to be heeded before."""
+        """Become the next program, if it is to be, and nothing else was said before."""
         if not self._departure.is_due:
             return
-        self._signals.hold()
-        late = self._signals.read()
-        if not late:
+        self._signals.hold()  # what comes from here on is the next program's
+        for number in self._signals.read():
+            self._on_signal(number)
+        if self._departure.is_due:
             self._departure.leave(self._manager.variables)
             self._manager.ready(f"{SERVING}; not upgraded, the log says why")
         self._signals.release()
-        for number in late:
-            self._on_signal(number)
 
     def _arrive(self) -> None:
         if self._arrival is not None and not self._is_stopping and self._arrival.step():

@@ -26,18 +26,15 @@ SMALL_CONTROL = Path(__file__).parent / "small_control.py"
 _T = TypeVar("_T")
 
 _RUN = """
-import sys
+import json, sys
 from pathlib import Path
 from gateway.runtime import running
-from gateway.runtime.programs import PROGRAMS, Programs
+from gateway.runtime.programs import Programs
 from gateway.runtime.configuration import load
 from gateway.runtime.watch import Patience
-path, control, worker = Path(sys.argv[1]), sys.argv[2].split("\\n"), sys.argv[3].split("\\n")
-programs = PROGRAMS
-if worker != [""]:
-    programs = Programs(worker=tuple(worker))
-programs = Programs(worker=programs.worker, control=tuple(control))
-patience = Patience(silent_s=float(sys.argv[4]), worker_hung_s=float(sys.argv[5]))
+path = Path(sys.argv[1])
+programs = Programs(**{k: tuple(v) for k, v in json.loads(sys.argv[2]).items()})
+patience = Patience(silent_s=float(sys.argv[3]), worker_hung_s=float(sys.argv[4]))
 sys.exit(running.run(load(path), path, programs, patience))
 """
 
@@ -92,6 +89,7 @@ class Gateway:
         workers: int = 1,
         silent_s: float = 1.0,
         hung_s: float = 10.0,
+        programs: dict[str, list[str]] | None = None,
         **configuration: object,
     ) -> None:
         self.folder = folder
@@ -109,8 +107,12 @@ class Gateway:
             **configuration,
         }
         small = [sys.executable, "-P", str(SMALL_CONTROL), "journal"]
-        self._control = [*small, control] if isinstance(control, str) else control
-        self._worker = worker or []
+        self._programs = {
+            "control": [*small, control] if isinstance(control, str) else control,
+            **({"worker": worker} if worker else {}),
+            **(programs or {}),
+        }
+        self.environment = dict(os.environ)
         self._patience = [str(silent_s), str(hung_s)]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -126,10 +128,10 @@ class Gateway:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-c", _RUN, "gateway.yaml"),
-                    *("\n".join(self._control), "\n".join(self._worker)),
-                    *self._patience,
+                    *(json.dumps(self._programs), *self._patience),
                 ],
                 cwd=self.folder,
+                env=self.environment,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )

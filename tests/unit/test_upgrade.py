@@ -1,0 +1,284 @@
+"""What is handed over is read as it was written, or refused; what a check says of a program."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import signal
+import socket
+import sys
+import time
+import typing
+import zlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from gateway.core.snapshot import FORMAT as SNAPSHOT_FORMAT
+from gateway.runtime import handover, messages, upgrade
+from gateway.runtime.errors import StartRefused
+from gateway.runtime.handover import Handover, UnknownForm
+from gateway.runtime.link import BrokenLink, Link, encode
+from gateway.runtime.settings import Settings, to_json
+
+FDS = st.integers(0, 1 << 20)
+JSON = st.dictionaries(st.text(), FDS | st.text() | st.none(), max_size=3)
+
+
+def some(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Any value of one of the document's classes."""
+    found: dict[str, st.SearchStrategy[Any]] = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if name != "__pydantic_config__":
+            found[name] = _of(hint)
+    return st.builds(kind, **found)
+
+
+def _of(hint: Any) -> st.SearchStrategy[Any]:
+    if hint == handover.Json:
+        return JSON
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return some(hint)
+    if typing.get_origin(hint) is tuple:
+        return st.lists(_of(typing.get_args(hint)[0]), max_size=2).map(tuple)
+    if type(None) in typing.get_args(hint):
+        return st.none() | _of(next(a for a in typing.get_args(hint) if a is not type(None)))
+    kinds: dict[Any, st.SearchStrategy[Any]] = {
+        int: FDS,
+        float: st.floats(0, 1e9),
+        str: st.text(),
+        bool: st.booleans(),
+    }
+    return kinds[hint]
+
+
+@given(some(Handover))
+@hypothesis_settings(deadline=None, max_examples=40)
+def test_what_is_handed_over_arrives_as_it_was(document: Handover) -> None:
+    document = dataclasses.replace(document, format=handover.FORMAT)
+    assert handover.decode(handover.encode(document)) == document
+
+
+def shape(kind: Any) -> Any:
+    """The document's form, in words."""
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return {f.name: shape(hints[f.name]) for f in dataclasses.fields(kind)}
+    arguments = [shape(a) for a in typing.get_args(kind) if a is not ...]
+    return [typing.get_origin(kind).__name__, *arguments] if arguments else str(kind)
+
+
+def test_whoever_changes_the_form_raises_its_number() -> None:
+    """When this fails: raise `handover.FORMAT`, unless both sides understand the other; put both
+    numbers here."""
+    makers = inspect.getmembers(messages, inspect.isfunction)
+    said = {name: str(inspect.signature(make)) for name, make in makers}
+    forms = orjson.dumps(
+        {
+            "document": shape(Handover),
+            "messages": {n: s for n, s in said.items() if not n.startswith("_")},
+            "types": sorted(messages.T),
+            "snapshot": SNAPSHOT_FORMAT,
+        },
+        option=orjson.OPT_SORT_KEYS,
+    )
+    assert (handover.FORMAT, zlib.crc32(forms)) == (1, 3877980706)
+
+
+def an_offer(**changes: Any) -> Handover:
+    unix = handover.HandedUnix(0, "/x", -1)
+    return dataclasses.replace(
+        Handover(
+            format=handover.FORMAT,
+            settings=orjson.loads(to_json(Settings())),
+            resources=handover.HandedResources(0, (), None, unix, unix, (), None, "1.2"),
+            children=(),
+            processes=handover.HandedProcesses((), (), ()),
+            generation=3,
+        ),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"", "cannot be read"),
+        (b"[]", "cannot be read"),
+        (b'{"format": 2}', "hands over in format 2, this version takes 1; stop the gateway"),
+        (b'{"format": null}', "format None"),
+        (b'{"format": 1}', "makes no sense at settings"),
+        (handover.encode(an_offer(generation="3")), "makes no sense at generation"),
+        (handover.encode(an_offer()).replace(b'"home"', b'"homes"'), "resources.home"),
+    ],
+)
+def test_another_form_is_refused_and_not_guessed_at(text: bytes, why: str) -> None:
+    with pytest.raises(UnknownForm, match=why.replace("?", ".")):
+        handover.decode(text)
+
+
+def test_settings_of_another_version_are_refused() -> None:
+    with pytest.raises(UnknownForm, match="keys that this version does not know"):
+        upgrade.settings_of(an_offer(settings={"speed": 1}))
+    assert upgrade.settings_of(an_offer()) == Settings()
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "999999"])
+def test_a_variable_that_names_no_document_is_refused(text: str) -> None:
+    environ = {upgrade.VARIABLE: text}
+    with pytest.raises(StartRefused, match="cannot be read"):
+        upgrade.taken(environ)
+    assert not environ
+    assert upgrade.taken({}) is None
+
+
+def test_a_program_that_cannot_be_executed_leaves_descriptors_as_they_were() -> None:
+    reader, writer = os.pipe()
+    try:
+        children = (
+            handover.HandedChild(
+                *(None, None, 1, reader, "serving", 0.0, 0.0, True, False, None, 0, 0, "", ""),
+            ),
+        )
+        unix = handover.HandedUnix(writer, "/x", -1)
+        resources = handover.HandedResources(writer, (), None, unix, unix, (), None, "")
+        before = os.listdir("/proc/self/fd")
+        why = upgrade.replace_program(
+            ["/no/such"], {}, an_offer(children=children, resources=resources)
+        )
+        assert why == "/no/such cannot be started: No such file or directory"
+        assert os.listdir("/proc/self/fd") == before
+        assert not os.get_inheritable(reader)
+        assert not os.get_inheritable(writer)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+# -- the check
+
+MAIN = "from gateway.runtime import handover, upgrade; {}; raise SystemExit(upgrade.main({}))"
+
+
+def verdict(program: str, offer: Handover | None = None, path: Path | None = None) -> Any:
+    """What comes of a check by this program."""
+    command = [sys.executable, "-c", program]
+    check = upgrade.Check(command, path, offer or an_offer(), time.monotonic())
+    return check.ended(os.waitstatus_to_exitcode(os.waitpid(check.pid, 0)[1]))
+
+
+def checked(path: Path | None, offer: Handover | None = None, programs: str = "()") -> Any:
+    return verdict(MAIN.format("0", f"programs={programs}"), offer, path)
+
+
+def test_a_check_that_passes_gives_the_settings_as_the_new_program_reads_them(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("domain: a.test\ntransport: uvloop\ntimeouts: {drain: 7}")
+    found = checked(path)
+    settings = upgrade.settings_of(an_offer(settings=found.settings))
+    assert (settings.domain, settings.transport, settings.timeouts.drain) == ("a.test", "uvloop", 7)
+    assert checked(None).settings == orjson.loads(to_json(Settings()))
+
+
+def test_all_reasons_against_a_program_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("domian: a.test\ntimeouts: {drain: -7}")
+    found = checked(path, an_offer(settings={"speed": 1}), programs="['gateway.no_such', 'os']")
+    assert found.settings is None
+    module, *problems, keys = found.reasons
+    assert module.startswith("gateway.no_such cannot be loaded: ModuleNotFoundError")
+    assert [p.partition(": ")[2].partition(":")[0] for p in problems] == ["line 1", "line 2"]
+    assert "keys that this version does not know" in keys
+
+
+def test_a_change_that_needs_a_restart_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("workers: 3\nstore: 'memory:'")
+    (reason,) = checked(path).reasons
+    assert reason == f"{path}: a change of store, workers needs a restart of the gateway"
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (MAIN.format("handover.FORMAT = 2", "programs=()"), "in format 1, this version takes 2"),
+        ("raise SystemExit(7)", "the check ended with 7"),
+        ("print('yes')", "gave no settings"),
+        ("import os; os.kill(os.getpid(), 9)", "the check ended with -9"),
+        ("import no_such_module", "ModuleNotFoundError"),
+    ],
+)
+def test_a_program_that_says_no_or_nothing_is_not_taken(program: str, why: str) -> None:
+    found = verdict(program)
+    assert found.settings is None
+    assert why in found.reasons[-1]
+
+
+def test_a_check_that_takes_too_long_is_ended() -> None:
+    begun_s = time.monotonic()
+    check = upgrade.Check(
+        [sys.executable, "-S", "-c", "input = open('/dev/zero').read()"], None, an_offer(), begun_s
+    )
+    os.kill(check.pid, signal.SIGSTOP)
+    check.look(begun_s + upgrade.CHECK_S - 0.1)
+    assert os.waitpid(check.pid, os.WNOHANG) == (0, 0)
+    check.look(begun_s + upgrade.CHECK_S)
+    found = check.ended(os.waitstatus_to_exitcode(os.waitpid(check.pid, 0)[1]))
+    assert found.reasons == ("the check took longer than 30 s",)
+
+
+# -- links in the middle of something
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=5), st.integers(1, 200))
+@hypothesis_settings(deadline=None, max_examples=40)
+def test_a_link_goes_on_in_the_middle_of_a_frame(texts: list[str], at: int) -> None:
+    frames = b"".join(encode({"t": text}) for text in texts)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        former = Link(ours)
+        theirs.sendall(frames[:at])
+        heard = former.receive()
+        unread, unsent = former.leftover()
+        assert unsent == b""
+        successor = Link(socket.socket(fileno=os.dup(former.fileno())), unread=unread)
+        former.close()
+        theirs.sendall(frames[at:])
+        if at < len(frames):
+            heard += successor.receive()
+        assert [message["t"] for message in heard] == texts
+        successor.close()
+
+
+def test_what_a_link_could_not_send_is_sent_by_its_successor() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        former = Link(ours)
+        sent = [{"t": "x" * 100_000, "n": n} for n in range(20)]
+        for message in sent:
+            former.send(message)
+        assert former.wants_write
+        unread, unsent = former.leftover()
+        successor = Link(
+            socket.socket(fileno=os.dup(former.fileno())), unread=unread, unsent=unsent
+        )
+        former.close()
+        reader = Link(theirs.dup())
+        heard: list[Any] = []
+        while len(heard) < len(sent):
+            successor.flush()
+            heard += reader.receive()
+        assert heard == sent
+        assert not successor.wants_write
+        successor.close()
+        with pytest.raises(BrokenLink):
+            reader.receive()
+        reader.close()
