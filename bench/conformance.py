@@ -21,7 +21,7 @@ from .gateway import gateway
 from .programs import free_ports
 from .results import Figure, Findings, Scope, Skipped
 
-HOST = "check.local"
+HOST = "check.test"
 QUICK = "base.*,smug.*,hop.*"
 """Families of cases that a quick run looks at."""
 LONGEST_S = 1800.0
@@ -52,7 +52,7 @@ def run(scope: Scope) -> Findings:
     cases = _cases(scope, program)
     figures = [_score(cases, severity) for severity in ("must", "should")]
     for severity, total in (("must", MUST), ("should", SHOULD)):
-        for peer in PEERS:
+        for peer in PEERS if not scope.quick else ():  # which looks at some cases only
             passed = peer.must if severity == "must" else peer.should
             figures.append(
                 Figure(f"{peer.name}: {severity}", passed, note=f"of {total}, measured once")
@@ -90,6 +90,7 @@ def _cases(scope: Scope, program: Path) -> list[dict[str, Any]]:
     tls = {"listen": f"127.0.0.1:{secure}", "tls": {"certificates": [_certificate(scope.folder)]}}
     with gateway(scope.folder, 2, entrypoints={"secure": tls}, **settings) as front:
         front.api.register("origin", HOST, origin)
+        front.api.set_affinity(HOST, False)  # answers are to arrive as they were sent
         command = [
             sys.executable,
             str(program.absolute()),
