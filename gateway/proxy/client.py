@@ -331,6 +331,8 @@ class ClientConnection(asyncio.Protocol):
             self.exchange.expire()
         elif self.phase is _HEAD:
             self._refuse(Malformed(408, "the request head did not arrive in time"))
+        elif self.phase is _IDLE and self.tls is not None:
+            self.end(linger=False)
         elif self.phase is _IDLE and self.transport is not None:
             self.phase = _LINGER
             self.deadline = self.plane.time() + LINGER_S

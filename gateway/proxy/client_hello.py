@@ -15,6 +15,8 @@ from typing import NamedTuple
 HELLO_MAX = 32 * 1024
 """Bytes of a hello, with its framing. Those with post-quantum keys have 2 KB."""
 RECORD_MAX = 1 << 14
+RECORDS_MAX = 64
+"""Records of a hello. They are read from the first one on each time there is another."""
 HANDSHAKE = 22
 CLIENT_HELLO = 1
 SERVER_NAME = 0
@@ -51,7 +53,7 @@ def read_hello(data: bytes) -> Hello | int:
         raise NotTls(is_http=data[0] in _HTTP_LETTERS)
     message = b""
     at = 0
-    while True:
+    for _ in range(RECORDS_MAX):
         if len(data) < at + 5:
             return at + 5
         size = int.from_bytes(data[at + 3 : at + 5])
@@ -72,6 +74,7 @@ def read_hello(data: bytes) -> Hello | int:
                 raise NotTls
             if len(message) >= 4 + length:
                 return _read_message(_Reader(message[4 : 4 + length]))
+    raise NotTls
 
 
 class _Reader:

@@ -55,6 +55,8 @@ log = logging.getLogger("gateway.proxy")
 SWEEP_S = TICK_S
 DRAIN_POLL_S = 0.02
 SETTLE_S = 0.01
+CUT_TURNS = 10
+"""Of the loop: so many may pass until a connection that was cut says so (uvloop takes several for TLS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,9 @@ class DataPlane:
             client.abort()
         for pool in self._pools:
             pool.close()
-        if cut:
+        for _ in range(CUT_TURNS):
+            if not self._clients:
+                break
             await asyncio.sleep(0)  # connection_lost of the cut ones, so that they are counted
         self._sweeper.cancel()
         self._publish_gauges()

@@ -10,6 +10,7 @@ Who speaks something else is refused: HTTP with an answer that says so.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -95,11 +96,13 @@ class Greeting:
         if isinstance(found, Hello):
             self._let_go()
             self._on_hello(found)
-        elif found == self._needed:
-            self._pause()
-        else:
+        elif found != self._needed:
             self._needed = found
             self._wake_at(found)
+        elif _has_ended(self._sock):
+            self._end()
+        else:
+            self._pause()
 
     def _wake_at(self, size: int) -> None:
         """Be called when there are so many bytes, not at each of them: they stay where they are."""
@@ -126,3 +129,10 @@ class Greeting:
         self._let_go()
         self._sock.close()
         self._on_end(self._spoke)
+
+
+def _has_ended(sock: socket.socket) -> bool:
+    """Will there be no more? Looking at bytes shows those that came, never the end behind them."""
+    poll = select.poll()
+    poll.register(sock, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import ssl
@@ -25,7 +26,7 @@ from gateway.runtime.settings import (
 )
 
 from .plane import Plane
-from .wire import Peer
+from .wire import Peer, client
 
 NAME = "a.test"
 
@@ -137,3 +138,87 @@ def handshake_failures(plane: Plane, entrypoint: str = "public") -> int:
     live = Live(frozenset({0}), frozenset(), frozenset())
     cells = merger.totals(live)[Scope.ENTRYPOINT][entrypoint,]
     return cells[LAYOUTS[Scope.ENTRYPOINT].start["gateway_tls_handshake_failures_total"]]
+
+
+class Cut(Exception):  # noqa: N818 - says what happened
+    """The connection ended without the end of TLS: what came may be short."""
+
+
+class RawTls:
+    """A TLS client over a plain connection, so that a test can do what libraries do not."""
+
+    def __init__(self, peer: Peer, name: str = NAME, context: ssl.SSLContext | None = None) -> None:
+        self.peer = peer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = (context or trusting()).wrap_bio(
+            self._incoming, self._outgoing, server_hostname=name
+        )
+
+    def hello(self) -> bytes:
+        """The first message, to be sent in whatever way."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        return self._outgoing.read()
+
+    async def handshake(self) -> None:
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._receive()
+            else:
+                await self._flush()
+                return
+
+    async def send(self, data: bytes) -> None:
+        self.tls.write(data)
+        await self._flush()
+
+    async def send_end(self) -> None:
+        """The end of TLS, while the connection stays open."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        await self._flush()
+
+    async def read(self) -> bytes:
+        """Some bytes; b"" at the end of TLS. Raises `Cut`."""
+        while True:
+            try:
+                return self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                await self._receive()
+            except ssl.SSLZeroReturnError:
+                return b""
+
+    async def read_to_end(self) -> bytes:
+        """Everything up to the end of TLS. Raises `Cut`."""
+        whole = b""
+        while data := await self.read():
+            whole += data
+        return whole
+
+    async def read_until(self, end: bytes) -> bytes:
+        whole = b""
+        while end not in whole:
+            data = await self.read()
+            assert data, whole
+            whole += data
+        return whole
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await self.peer.send(self._outgoing.read())
+
+    async def _receive(self) -> None:
+        data = await asyncio.wait_for(self.peer.reader.read(65536), 5)
+        if not data:
+            raise Cut
+        self._incoming.write(data)
+
+
+async def raw_tls(port: int, name: str = NAME, context: ssl.SSLContext | None = None) -> RawTls:
+    """A client on loopback whose handshake has ended."""
+    raw = RawTls(await client(port), name, context)
+    await raw.handshake()
+    return raw
