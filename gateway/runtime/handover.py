@@ -108,6 +108,7 @@ class HandedBackend:
     pid: int
     grace_s: float
     started_unix: float
+    started_s: float
     is_halted: bool
     kill_by_s: float | None
     has_ended: bool

@@ -119,7 +119,7 @@ def processes(rows: Sequence[Json], ended: Sequence[Json]) -> Json:
     """All backends, and those that have ended since the last such message.
 
     A row has what its `launch` had (`id`, `service`, `note`), `pid`, `started_unix` and
-    `state` (running, stopping). An end has the same three, `code`, `started_unix`,
+    `state` (running, stopping). An end has the same three, `code`, `lived_s`,
     `ended_unix`, whether it was `halted`, and `error` when it never began.
     """
     return {"t": T.PROCESSES, "rows": list(rows), "ended": list(ended)}

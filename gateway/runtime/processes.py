@@ -55,6 +55,7 @@ class Backend:
     process: Process
     grace_s: float
     started_unix: float
+    started_s: float
     is_halted: bool = False
     """Told to end."""
     kill_by_s: float | None = None
@@ -156,7 +157,7 @@ class Processes:
         """TERM, and KILL after the message's `grace_s`; again: at most the shorter time."""
         backend, grace_s = str(message["id"]), float(message["grace_s"])
         if (waiting := self._waiting.pop(backend, None)) is not None:
-            self._note_end(waiting, None, time.time(), is_halted=True)
+            self._note_end(waiting, None, is_halted=True)
         elif (found := self._backends.get(backend)) is not None:
             self._halt(found, time.monotonic() + grace_s)
 
@@ -181,7 +182,8 @@ class Processes:
         backend.process.returncode = code  # Popen would look for it in vain
         backend.has_ended = True
         log.info("%s of %s ended, %s", backend.id, backend.service, describe_exit(code))
-        self._note_end(backend.row(), code, backend.started_unix, is_halted=backend.is_halted)
+        lived_s = time.monotonic() - backend.started_s
+        self._note_end(backend.row(), code, lived_s, is_halted=backend.is_halted)
         if backend.has_group and not backend.is_halted:
             backend.signal(signal.SIGTERM)
             backend.kill_by_s = time.monotonic() + backend.grace_s
@@ -238,7 +240,7 @@ class Processes:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             why = _words(error)
             log.error("%s of %s cannot be started: %s", backend, service, why)
-            self._note_end(message, None, time.time(), error=f"cannot be started: {why}")
+            self._note_end(message, None, error=f"cannot be started: {why}")
             return
         self._backends[backend] = Backend(
             id=backend,
@@ -247,6 +249,7 @@ class Processes:
             process=process,
             grace_s=float(message["grace_s"]),
             started_unix=time.time(),
+            started_s=time.monotonic(),
         )
         self._has_news = True
         log.info("%s of %s started, pid %d", backend, service, process.pid)
@@ -286,7 +289,7 @@ class Processes:
         self,
         backend: Json,
         code: int | None,
-        started_unix: float,
+        lived_s: float = 0.0,
         *,
         is_halted: bool = False,
         error: str | None = None,
@@ -298,7 +301,7 @@ class Processes:
                 "service": backend["service"],
                 "note": backend["note"],
                 "code": code,
-                "started_unix": started_unix,
+                "lived_s": lived_s,
                 "ended_unix": time.time(),
                 "halted": is_halted,
                 "error": error,
@@ -314,6 +317,7 @@ def _handed(backend: Backend) -> HandedBackend:
         pid=backend.pid,
         grace_s=backend.grace_s,
         started_unix=backend.started_unix,
+        started_s=backend.started_s,
         is_halted=backend.is_halted,
         kill_by_s=backend.kill_by_s,
         has_ended=backend.has_ended,
@@ -328,6 +332,7 @@ def _adopted(handed: HandedBackend) -> Backend:
         process=Adopted(handed.pid),
         grace_s=handed.grace_s,
         started_unix=handed.started_unix,
+        started_s=handed.started_s,
         is_halted=handed.is_halted,
         kill_by_s=handed.kill_by_s,
         has_ended=handed.has_ended,

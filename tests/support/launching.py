@@ -223,7 +223,7 @@ class FakeSupervisor:
                 "service": launch["service"],
                 "note": launch["note"],
                 "code": code,
-                "started_unix": started,
+                "lived_s": self.clock.now - started,
                 "ended_unix": self.clock.now,
                 "halted": halted,
                 "error": error,

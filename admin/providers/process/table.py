@@ -101,7 +101,7 @@ def ends_of(message: Mapping[str, Any]) -> list[End]:
             code=end["code"],
             error=end["error"],
             is_halted=bool(end["halted"]),
-            lived_s=max(0.0, float(end["ended_unix"]) - float(end["started_unix"])),
+            lived_s=float(end["lived_s"]),
             time=float(end["ended_unix"]),
         )
         for end in message["ended"]
