@@ -28,7 +28,7 @@ from tests.support.applications import (
     running,
     service,
 )
-from tests.support.gateway import Gateway, sleep
+from tests.support.gateway import Answer, Gateway, served_by, sleep
 from tests.support.load import Failure, Kill, Load, Record, judge
 from tests.support.processes import wait_until
 
@@ -321,6 +321,33 @@ def meanwhile(gateway: Gateway, loads: Loads, event: str, drawn: random.Random) 
     finally:
         thread.join()
     assert not errors, errors
+
+
+@pytest.mark.parametrize("verb", ["confirm", "rollback"])
+def test_what_a_leaving_version_has_begun_it_finishes_though_control_is_killed(
+    origin: Sequence[Shop], verb: str
+) -> None:
+    (shop,) = origin
+    gateway = shop.gateway
+    release = shop.begin()
+    shop.wait(release, "pending_confirmation")
+    leaving = shop.name(shop.version if verb == "confirm" else shop.next)
+    if verb == "rollback":
+        shop.shift(release, 100)
+    answers: list[Answer] = []
+    slow = threading.Thread(
+        target=lambda: answers.append(gateway.ask("public", "/slow", shop.host, timeout_s=20))
+    )
+    slow.start()
+    wait_until(lambda: gateway.metric("gateway_in_flight_requests", service=leaving) > 0)
+    if verb == "confirm":
+        shop.shift(release, 100)
+    shop.decide(release, verb)
+    kill_control(gateway)
+    slow.join()
+    assert [served_by(answer) for answer in answers] == [leaving]
+    shop.ends(release, verb)
+    settled(origin)
 
 
 # --- instances --------------------------------------------------------------------------

@@ -16,8 +16,10 @@ import time
 
 NAME = os.environ.get("NAME", "backend")
 MODE = os.environ.get("MODE", "serves")
-THINKS_S = 0.004
+THINKS_S = 0.02
 """How long an answer takes: so requests are in flight when it is killed."""
+SLOW_S = 3.0
+"""The same for `/slow`."""
 FLOOD_S = 3.0
 
 
@@ -46,46 +48,72 @@ def answer(head: bytes) -> tuple[bytes, bool]:
     return b"HTTP/1.1 %s\r\n%s\r\n\r\n%s" % (status, fields, body), is_last
 
 
-def serve() -> None:
-    """Answer for ever."""
-    flood_until = time.monotonic() + FLOOD_S if MODE == "floods" else 0.0
-    listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=512)
-    selector = selectors.DefaultSelector()
-    selector.register(listener, selectors.EVENT_READ)
-    heads: dict[socket.socket, bytes] = {}
-    say(f"{NAME} listens on {os.environ['PORT']}")
-    while True:
-        is_flooding = time.monotonic() < flood_until
-        if is_flooding:
-            sys.stdout.write(f"{NAME} floods {'x' * 80}\n" * 400)
-        for key, _ in selector.select(0.005 if is_flooding else None):
-            if key.fileobj is listener:
-                connection, _ = listener.accept()
-                heads[connection] = b""
-                selector.register(connection, selectors.EVENT_READ)
-                continue
-            assert isinstance(key.fileobj, socket.socket)
-            if not hear(key.fileobj, heads):
-                selector.unregister(key.fileobj)
-                del heads[key.fileobj]
-                key.fileobj.close()
+class Server:
+    """Answers, after a while, until it is killed."""
 
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=512)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.listener, selectors.EVENT_READ)
+        self.heads: dict[socket.socket, bytes] = {}
+        self.thoughts: list[tuple[float, socket.socket, bytes]] = []
+        """When to answer whom what."""
+        say(f"{NAME} listens on {os.environ['PORT']}")
 
-def hear(connection: socket.socket, heads: dict[socket.socket, bytes]) -> bool:
-    """Read, and answer what is complete; False: the connection is over."""
-    try:
-        data = connection.recv(65536)
-        head, end, rest = (heads[connection] + data).partition(b"\r\n\r\n")
-        heads[connection] = rest if end else head
-        if not end:
-            return bool(data)
-        if not head.startswith(b"GET /health "):
-            time.sleep(THINKS_S)
+    def serve(self) -> None:
+        """Never returns."""
+        flood_until = time.monotonic() + FLOOD_S if MODE == "floods" else 0.0
+        while True:
+            pause = min((t[0] - time.monotonic() for t in self.thoughts), default=None)
+            if time.monotonic() < flood_until:
+                sys.stdout.write(f"{NAME} floods {'x' * 80}\n" * 400)
+                pause = 0.005
+            for key, _ in self.selector.select(None if pause is None else max(0.0, pause)):
+                if key.fileobj is self.listener:
+                    connection, _ = self.listener.accept()
+                    self.heads[connection] = b""
+                    self.selector.register(connection, selectors.EVENT_READ)
+                elif isinstance(key.fileobj, socket.socket):
+                    self.hear(key.fileobj)
+            now = time.monotonic()
+            due = [t for t in self.thoughts if t[0] <= now]
+            self.thoughts = [t for t in self.thoughts if t[0] > now]
+            for _, connection, head in due:
+                self.reply(connection, head)
+
+    def hear(self, connection: socket.socket) -> None:
+        """Read, and think about what is complete."""
+        try:
+            data = connection.recv(65536)
+        except OSError:
+            data = b""
+        head, end, rest = (self.heads[connection] + data).partition(b"\r\n\r\n")
+        if not data:
+            self.close(connection)
+        elif end:
+            self.heads[connection] = rest
+            is_slow = head.startswith(b"GET /slow ")
+            thinks_s = 0.0 if head.startswith(b"GET /health ") else THINKS_S
+            due_s = time.monotonic() + (SLOW_S if is_slow else thinks_s)
+            self.thoughts.append((due_s, connection, head))
+        else:
+            self.heads[connection] = head
+
+    def reply(self, connection: socket.socket, head: bytes) -> None:
+        """What was thought of, to whoever is there still."""
         text, is_last = answer(head)
-        connection.sendall(text)
-    except OSError:
-        return False
-    return not is_last
+        try:
+            connection.sendall(text)
+        except OSError:
+            is_last = True
+        if is_last:
+            self.close(connection)
+
+    def close(self, connection: socket.socket) -> None:
+        """Once."""
+        if self.heads.pop(connection, None) is not None:
+            self.selector.unregister(connection)
+            connection.close()
 
 
 def main() -> None:
@@ -106,7 +134,7 @@ def main() -> None:
         sleep_for_ever()
     if MODE == "ignores_term":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    serve()
+    Server().serve()
 
 
 if __name__ == "__main__":
