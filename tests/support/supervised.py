@@ -38,6 +38,19 @@ patience = Patience(silent_s=float(sys.argv[3]), worker_hung_s=float(sys.argv[4]
 sys.exit(running.run(load(path), path, programs, patience))
 """
 
+_ACTIVATE = """
+import fcntl, os, sys
+names, count = sys.argv[1], sys.argv[1].count(":") + 1
+high = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in sys.argv[2 : 2 + count]]
+for place, fd in enumerate(high, 3):
+    os.dup2(fd, place)
+    os.close(fd)
+os.closerange(3 + count, 100)
+environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count), "LISTEN_FDNAMES": names}
+os.execve(sys.argv[2 + count], sys.argv[2 + count :], {**os.environ, **environ})
+"""
+"""Become the program behind the descriptors, with them as a service manager hands them over."""
+
 
 def wait_for(what: Callable[[], _T], why: Callable[[], object] = lambda: "") -> _T:
     """Call `what` until it gives something true; `why` explains a failure."""
@@ -113,6 +126,8 @@ class Gateway:
             **(programs or {}),
         }
         self.environment = dict(os.environ)
+        self.handed: list[tuple[str, socket.socket]] = []
+        """Sockets that a service manager hands over, with their names."""
         self._patience = [str(silent_s), str(hung_s)]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -127,15 +142,23 @@ class Gateway:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *self._activation(),
                     *(sys.executable, "-c", _RUN, "gateway.yaml"),
                     *(json.dumps(self._programs), *self._patience),
                 ],
                 cwd=self.folder,
                 env=self.environment,
+                pass_fds=[sock.fileno() for _, sock in self.handed],
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
         return self
+
+    def _activation(self) -> list[str]:
+        if not self.handed:
+            return []
+        names = ":".join(name for name, _ in self.handed)
+        return [sys.executable, "-c", _ACTIVATE, names, *(str(s.fileno()) for _, s in self.handed)]
 
     def up(self) -> Gateway:
         """Start, and wait until all workers serve."""
