@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -162,9 +163,12 @@ class Origin:
     _accepted: list[Peer] = field(default_factory=list)
     _server: asyncio.Server | None = None
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     async def start(self, port: int = 0) -> Origin:
-        self._server = await asyncio.start_server(self._run, "127.0.0.1", port or self.port)
+        self._server = await asyncio.start_server(
+            self._run, "127.0.0.1", port or self.port, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
