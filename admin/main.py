@@ -35,7 +35,7 @@ from gateway.runtime.link import BrokenLink
 from gateway.runtime.link_async import AsyncLink
 from gateway.runtime.messages import T as Type
 from gateway.runtime.settings import GivenSettings, Settings
-from gateway.runtime.tls_contexts import ClientContexts
+from gateway.runtime.tls_contexts import ClientContexts, be_quiet_about_handshakes
 
 from .clock import SystemClock
 from .controller import Controller
@@ -89,6 +89,7 @@ class Control:
     async def run(self) -> int:
         """Live until told to stop; the exit code."""
         given, settings = self._given, self._settings
+        be_quiet_about_handshakes(asyncio.get_running_loop())
         supervisor = await AsyncLink.attach(socket.socket(fileno=given.supervisor_fd))
         try:
             store = make_store(settings.store_url, settings.retention.audit, given.store_fd)

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from gateway.runtime import tls_contexts
+
 if TYPE_CHECKING:
     import ssl
 
@@ -69,7 +71,7 @@ class Transports:
             }
         else:
             self._connect_accepted = loop.connect_accepted_socket
-        self._be_quiet_about_handshakes()
+        tls_contexts.be_quiet_about_handshakes(loop)
 
     def accept(
         self,
@@ -139,21 +141,3 @@ class Transports:
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return task
-
-    def _be_quiet_about_handshakes(self) -> None:
-        """A client that hangs up in the middle of a handshake is no event for the log.
-
-        asyncio, uvloop and aiofastnet all tell the loop's exception handler of it, as they
-        pass a class where an instance is looked for.
-        """
-        loop, handler = self.loop, self.loop.get_exception_handler()
-
-        def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-            if context.get("exception") is ConnectionResetError:
-                return
-            if handler is not None:
-                handler(loop, context)
-            else:
-                loop.default_exception_handler(context)
-
-        loop.set_exception_handler(handle)

@@ -7,10 +7,12 @@ standard library: forward secret ones with authenticated encryption first.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 PROTOCOL = "http/1.1"
 
@@ -62,6 +64,25 @@ def why(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {(error.reason or 'for no known reason').replace('_', ' ').lower()}"
     return error.strerror or str(error)
+
+
+def be_quiet_about_handshakes(loop: asyncio.AbstractEventLoop) -> None:
+    """A peer that hangs up in the middle of a handshake is no event for the log.
+
+    asyncio, uvloop and aiofastnet all tell the loop's exception handler of it, as they
+    pass a class where an instance is looked for.
+    """
+    handler = loop.get_exception_handler()
+
+    def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("exception") is ConnectionResetError:
+            return
+        if handler is not None:
+            handler(loop, context)
+        else:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(handle)
 
 
 def _context(kind: int, minimum: str) -> ssl.SSLContext:

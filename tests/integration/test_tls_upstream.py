@@ -20,7 +20,7 @@ from gateway.core.model import CheckKind, InstanceId, InstanceTls
 from gateway.core.snapshot import Condition, Snapshot, SnapshotInstance
 from gateway.proxy.client_hello import TLS_1_3, Hello, read_hello
 from gateway.runtime.settings import GivenSettings, Settings
-from gateway.runtime.tls_contexts import client_context
+from gateway.runtime.tls_contexts import be_quiet_about_handshakes, client_context
 from tests.support.certificates import NAME, authority, given, issue, tls_client, with_tls
 from tests.support.plane import (
     Plane,
@@ -220,6 +220,7 @@ async def test_an_answer_up_to_the_end_of_tls_is_whole_and_one_without_it_is_cut
 
 @on_both_transports
 async def test_checks_speak_tls_and_say_whom_they_do_not_believe() -> None:
+    be_quiet_about_handshakes(asyncio.get_running_loop())
     pem = authority().cert_pem.bytes().decode()
     verifying = client_context(pem, verify=True)
     anybody = client_context(None, verify=False)
