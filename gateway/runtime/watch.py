@@ -12,8 +12,9 @@ from .children import Child
 class Patience:
     """How long a child may be silent, seconds."""
 
-    silent_s: float = 1.0
-    """After this a worker is covered by its siblings."""
+    silent_s: float = 0.6
+    """After this a worker is covered by its siblings: with the beat and the look, which come every
+    0.25 s, within a second. To cover one that was only busy for long does no harm."""
     worker_hung_s: float = 10.0
     """After this it is killed."""
     control_hung_s: float = 30.0
