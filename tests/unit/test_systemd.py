@@ -15,7 +15,7 @@ import pytest
 from gateway.cli.main import cli
 from gateway.runtime.configuration import load
 from gateway.runtime.settings import Settings
-from gateway.runtime.supervisor import EXIT_REFUSED
+from gateway.runtime.supervisor import EXIT_REFUSED, SIGNALS
 from gateway.runtime.systemd import Notifier, take_sockets
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +93,18 @@ def test_systemd_finds_no_fault_with_them(tmp_path: Path) -> None:
     security = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", "--no-pager"]
     found = subprocess.run([*security, paths[0]], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-300:]
+
+
+def test_every_signal_and_the_unit_files_stand_in_the_page_for_operators() -> None:
+    page = (ROOT / "docs" / "operation.md").read_text()
+    told = set(re.findall(r"`([A-Z0-9]+)`", page.partition("## Upgrade")[0]))
+    obeyed = {number.name.removeprefix("SIG") for number in SIGNALS}
+    assert told >= obeyed - {"CHLD"}
+    for words in ("config/gateway.service", "config/gateway.socket", "Type=notify"):
+        assert words in page
+    for key in ("KillMode=mixed", "RestartPreventExitStatus=2"):
+        assert key in page
+        assert key in SERVICE.read_text()
 
 
 def test_variables_are_taken_once_and_those_of_another_process_are_not_meant() -> None:
