@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import threading
 import time
 from collections import Counter
@@ -147,6 +148,8 @@ class Load:
     seed: int = 1
     late_s: float = LATE_S
     keep_bodies: bool = False
+    tls: ssl.SSLContext | None = None
+    """None: plain http."""
     records: list[Record] = field(default_factory=list)
     _is_over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -216,7 +219,7 @@ class Load:
         try:
             async with asyncio.timeout(GIVE_UP_S):
                 if connection is None:
-                    connection = await _Connection.open(self.port)
+                    connection = await _Connection.open(self.port, self.tls, self.host)
                 answer = await connection.ask(request)
         except TimeoutError:
             failure = Failure.NONE_CAME
@@ -263,8 +266,9 @@ class _Connection:
         self.got = b""
 
     @classmethod
-    async def open(cls, port: int) -> _Connection:
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
+    async def open(cls, port: int, tls: ssl.SSLContext | None, host: str) -> _Connection:
+        name = host if tls is not None else None
+        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name))
 
     @property
     def has_ended(self) -> bool:
@@ -285,4 +289,7 @@ class _Connection:
 
     def close(self) -> None:
         with suppress(OSError):
-            self._writer.close()
+            if self._writer.get_extra_info("ssl_object") is not None:
+                self._writer.transport.abort()  # the gateway need not answer the end of TLS
+            else:
+                self._writer.close()
