@@ -50,7 +50,7 @@ bench: $(VENV)/ready-dev
 bench-quick: $(VENV)/ready-dev
 	$(BIN)/python -m bench --quick --install
 
-# With CONFORMANCE=/path/to/proxycheck.py its cases too.
+# With CONFORMANCE=/path/to/program its cases too.
 reliability: $(VENV)/ready-dev
 	$(BIN)/python -m bench reliability $(if $(CONFORMANCE),--conformance $(CONFORMANCE))
 
