@@ -31,7 +31,7 @@ def run(config: Path | None) -> None:
     from gateway.runtime import running, upgrade
     from gateway.runtime.settings import Settings
 
-    # Who takes over has settings that were checked a moment ago; the file may be another one now.
+    # Who takes over has settings that were checked a moment ago; the file may be another one by now.
     settings = Settings() if upgrade.is_under_way(os.environ) else settings_of(config)
     raise SystemExit(running.run(settings, config))
 

@@ -16,9 +16,10 @@ class Programs:
 
     worker: tuple[str, ...] = (sys.executable, "-P", "-m", "gateway.runtime.worker")
     control: tuple[str, ...] = (sys.executable, "-P", "-m", "admin.main")
-    check: tuple[str, ...] = (sys.executable, "-P", "-m", "gateway.runtime.upgrade")
     itself: tuple[str, ...] = (sys.executable, *sys.orig_argv[1:])
     """What takes this program's place: it was started so, and may be a newer version by now."""
+    check: tuple[str, ...] = itself
+    """What says whether it would."""
 
 
 PROGRAMS = Programs()

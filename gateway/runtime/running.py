@@ -1,6 +1,7 @@
 """`gateway run`: open what a gateway needs, be its supervisor, give all of it back.
 
-Or go on with what the program that ran in this process before has handed over.
+Or go on with what the program that ran in this process before has handed over; or say
+whether that would be possible.
 
 Exit codes: 0 stopped; 1 children kept failing before the gateway was ever up;
 2 refused to start. Both failures print one line on stderr.
@@ -37,6 +38,8 @@ def run(
     patience: Patience = PATIENCE,
 ) -> int:
     """Be the gateway until told to stop; gives the exit code. Only in the main thread."""
+    if upgrade.is_check(os.environ):
+        return upgrade.check(config_path)
     logs.set_up("supervisor")
     # First of all, so that no signal can end a half-made start.
     signals = SignalQueue(SIGNALS)

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from pathlib import Path
 
 import orjson
 
@@ -36,14 +35,12 @@ class Departure:
         self,
         check: Sequence[str],
         itself: Sequence[str],
-        config_path: Path | None,
         resources: Resources,
         fleet: Fleet,
         processes: Processes,
     ) -> None:
         self._check_command = check
         self._itself = itself
-        self._config_path = config_path
         self._resources = resources
         self._fleet = fleet
         self._processes = processes
@@ -62,14 +59,18 @@ class Departure:
             return True
         try:
             offer = self._offer(orjson.loads(to_json(settings)))
-            self._check = upgrade.Check(
-                self._check_command, self._config_path, offer, time.monotonic()
-            )
+            self._check = upgrade.Check(self._check_command, offer, time.monotonic())
         except OSError as error:
             self._refuse([f"the check cannot be started: {error.strerror}"])
             return False
         log.info("checking the program that is to take over, pid %d", self._check.pid)
         return True
+
+    def ask_again(self, settings: Settings) -> None:
+        """The configuration has changed: what was found out of it counts no more."""
+        if self._check is not None or self.is_due:
+            self.give_up()
+            self.ask(settings)
 
     def look(self, now_s: float) -> None:
         """End a check that takes too long."""

@@ -109,7 +109,7 @@ class Supervisor:
         self._certificates.take(settings)
         self._phase = Phase.STARTING if handed is None else Phase.UP
         self._departure = Departure(
-            programs.check, programs.itself, config_path, resources, self._fleet, self._processes
+            programs.check, programs.itself, resources, self._fleet, self._processes
         )
         self._arrival: Arrival | None = None
         if handed is not None:
@@ -285,6 +285,7 @@ class Supervisor:
 
     def _reload(self) -> None:
         self._manager.reloading("reading the configuration")
+        before = self._settings
         try:
             self._settings = reread(self._settings, self._config_path)
         except NotTaken as refused:
@@ -293,6 +294,8 @@ class Supervisor:
             self._manager.ready(f"{SERVING}; configuration not taken, the log says why")
             return
         self._manager.ready(SERVING)
+        if self._settings != before:
+            self._departure.ask_again(self._settings)
         self._certificates.take(self._settings)
         self._send_settings()
         log.info("configuration read again from %s", self._config_path)

@@ -6,7 +6,8 @@
          -> the former workers drain; the control process is replaced
 
 This module has the first two steps and the first moment of the third; what follows is
-the supervisor's. Nothing is changed before the check has passed, and an execve that
+the supervisor's. The check is the very command that is executed then, told by a variable
+that it is only asked: so also its command line, interpreter and modules are found fit. Nothing is changed before the check has passed, and an execve that
 fails changes nothing either. From then on the former workers serve until all
 new ones do, however long that takes.
 
@@ -37,11 +38,13 @@ from .settings import Settings, from_json, to_json
 
 VARIABLE = "GATEWAY_HANDOVER"
 """The descriptor of the document."""
+CHECK_VARIABLE = "GATEWAY_HANDOVER_CHECK"
+"""The program is only asked whether it would take over."""
 CHECK_S = 30.0
 """How long a check may take."""
 REASONS_MAX = 50
-PROGRAMS = ("gateway.cli.main", "gateway.runtime.running", "gateway.runtime.worker")
-CONTROL_PROGRAMS = ("admin.main", "admin.api.app")
+MODULES = ("gateway.runtime.running", "gateway.runtime.worker", "admin.main", "admin.api.app")
+"""With what they import: all that a gateway needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,7 @@ class Check:
     Raises `OSError` when it cannot be started.
     """
 
-    def __init__(
-        self, command: Sequence[str], config_path: Path | None, offer: Handover, now_s: float
-    ) -> None:
+    def __init__(self, command: Sequence[str], offer: Handover, now_s: float) -> None:
         self._kill_by_s = now_s + CHECK_S
         self._is_late = False
         self._said = _memory("gateway-check")
@@ -68,11 +69,11 @@ class Check:
         document = _document(offer)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [*command, *([os.fspath(config_path)] if config_path is not None else [])],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=self._said,
                 stderr=self._reasons,
-                env={**os.environ, VARIABLE: str(document)},
+                env={**os.environ, VARIABLE: str(document), CHECK_VARIABLE: "1"},
                 pass_fds=(document,),
                 start_new_session=True,
             )
@@ -140,8 +141,13 @@ def replace_program(command: Sequence[str], environ: Mapping[str, str], offer: H
 
 
 def is_under_way(environ: Mapping[str, str]) -> bool:
-    """Does this program take over? Its configuration has been read and checked then."""
+    """Does this program take over, or is it asked to? It then reads no configuration before."""
     return VARIABLE in environ
+
+
+def is_check(environ: Mapping[str, str]) -> bool:
+    """Is this program only asked whether it would (`check`)?"""
+    return is_under_way(environ) and CHECK_VARIABLE in environ
 
 
 def taken(environ: MutableMapping[str, str]) -> Handover | None:
@@ -172,24 +178,21 @@ def settings_of(offer: Handover) -> Settings:
         ) from None
 
 
-def main(arguments: Sequence[str] = sys.argv[1:], programs: Iterable[str] | None = None) -> int:
-    """The check: prints the settings, or the reasons on stderr and ends with 1."""
-    text = os.environ.pop(VARIABLE, None)
-    if text is None:
-        raise SystemExit("this program is started by a running gateway, not by hand")
+def check(config_path: Path | None, modules: Iterable[str] = MODULES) -> int:
+    """Be the check: print the settings and give 0, or print the reasons on stderr and give 1."""
     reasons: list[str] = []
-    for name in (*PROGRAMS, *CONTROL_PROGRAMS) if programs is None else programs:
+    for name in modules:
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever is wrong with a program, it is no use
             reasons.append(f"{name} cannot be loaded: {type(error).__name__}: {error}")
     settings = None
     try:
-        settings = load(Path(arguments[0])) if arguments else Settings()
+        settings = load(config_path) if config_path is not None else Settings()
     except BadConfiguration as bad:
         reasons += (f"{bad.source}: {problem}" for problem in bad.problems)
     try:
-        current = settings_of(_read(text))
+        current = settings_of(_read(os.environ.get(VARIABLE, "")))
     except UnknownForm as unknown:
         reasons.append(str(unknown))
     else:
@@ -197,7 +200,7 @@ def main(arguments: Sequence[str] = sys.argv[1:], programs: Iterable[str] | None
         if settings is not None and (
             keys := refused_changes(replace(current, transport=settings.transport), settings)
         ):
-            reasons.append(needs_restart(arguments[0] if arguments else "the default", keys))
+            reasons.append(needs_restart(str(config_path or "the default"), keys))
     if reasons or settings is None:
         print("\n".join(reasons), file=sys.stderr)
         return 1
@@ -228,7 +231,3 @@ def _memory(name: str) -> int:
 
 def _all_of(fd: int) -> bytes:
     return os.pread(fd, os.fstat(fd).st_size, 0)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

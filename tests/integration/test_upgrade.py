@@ -22,8 +22,9 @@ from tests.support.processes import children, is_alive
 from tests.support.supervised import Gateway, gateway, status
 
 LIGHT = """
+from pathlib import Path
 from gateway.runtime import upgrade
-raise SystemExit(upgrade.main(programs=()))
+raise SystemExit(upgrade.check(Path("gateway.yaml"), modules=()))
 """
 """The check without loading all programs, which takes a second."""
 FAILING = """
@@ -261,3 +262,24 @@ def test_backends_stay_their_ends_are_noticed_and_orders_under_way_are_kept(
 
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_file_that_is_taken_during_the_check_is_what_the_next_program_runs_with(
+    tmp_path: Path,
+) -> None:
+    with gateway(tmp_path / "g", programs=LIGHTLY) as g:
+        g.up()
+        g.signal(signal.SIGUSR2)
+        g.wait(lambda: said(g, "checking the program"))
+        g.configure(limits={"head_bytes": 1024})
+        g.signal(signal.SIGHUP)
+        g.wait(lambda: said(g, "info supervisor upgraded"))
+        g.wait(lambda: len(g.roster()) == 1 and g.states() == ["serving"])
+        assert status(g.port, "/" + "x" * 2000) in (414, 431)
+
+
+def test_a_command_line_that_the_new_program_does_not_know_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "gateway", "run", "--konfig", "gateway.yaml"]
+    with gateway(tmp_path / "g", programs={"itself": command, "check": command}) as g:
+        g.up()
+        assert "No such option" in refusal(g)

@@ -26,16 +26,18 @@ SMALL_CONTROL = Path(__file__).parent / "small_control.py"
 _T = TypeVar("_T")
 
 _RUN = """
-import json, sys
+import json, os, sys
 from pathlib import Path
-from gateway.runtime import running
+from gateway.runtime import running, upgrade
 from gateway.runtime.programs import Programs
 from gateway.runtime.configuration import load
+from gateway.runtime.settings import Settings
 from gateway.runtime.watch import Patience
 path = Path(sys.argv[1])
 programs = Programs(**{k: tuple(v) for k, v in json.loads(sys.argv[2]).items()})
 patience = Patience(silent_s=float(sys.argv[3]), worker_hung_s=float(sys.argv[4]))
-sys.exit(running.run(load(path), path, programs, patience))
+settings = Settings() if upgrade.is_under_way(os.environ) else load(path)
+sys.exit(running.run(settings, path, programs, patience))
 """
 
 _ACTIVATE = """

@@ -163,18 +163,24 @@ def test_a_program_that_cannot_be_executed_leaves_descriptors_as_they_were() -> 
 
 # -- the check
 
-MAIN = "from gateway.runtime import handover, upgrade; {}; raise SystemExit(upgrade.main({}))"
+MAIN = """
+import pathlib
+from gateway.runtime import handover, upgrade
+{}
+raise SystemExit(upgrade.check({}, {}))
+"""
 
 
-def verdict(program: str, offer: Handover | None = None, path: Path | None = None) -> Any:
+def verdict(program: str, offer: Handover | None = None) -> Any:
     """What comes of a check by this program."""
     command = [sys.executable, "-c", program]
-    check = upgrade.Check(command, path, offer or an_offer(), time.monotonic())
+    check = upgrade.Check(command, offer or an_offer(), time.monotonic())
     return check.ended(os.waitstatus_to_exitcode(os.waitpid(check.pid, 0)[1]))
 
 
-def checked(path: Path | None, offer: Handover | None = None, programs: str = "()") -> Any:
-    return verdict(MAIN.format("0", f"programs={programs}"), offer, path)
+def checked(path: Path | None, offer: Handover | None = None, modules: str = "()") -> Any:
+    where = None if path is None else f"pathlib.Path({str(path)!r})"
+    return verdict(MAIN.format("", where, modules), offer)
 
 
 def test_a_check_that_passes_gives_the_settings_as_the_new_program_reads_them(
@@ -191,7 +197,7 @@ def test_a_check_that_passes_gives_the_settings_as_the_new_program_reads_them(
 def test_all_reasons_against_a_program_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "gateway.yaml"
     path.write_text("domian: a.test\ntimeouts: {drain: -7}")
-    found = checked(path, an_offer(settings={"speed": 1}), programs="['gateway.no_such', 'os']")
+    found = checked(path, an_offer(settings={"speed": 1}), modules="['gateway.no_such', 'os']")
     assert found.settings is None
     module, *problems, keys = found.reasons
     assert module.startswith("gateway.no_such cannot be loaded: ModuleNotFoundError")
@@ -209,7 +215,7 @@ def test_a_change_that_needs_a_restart_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        (MAIN.format("handover.FORMAT = 2", "programs=()"), "in format 1, this version takes 2"),
+        (MAIN.format("handover.FORMAT = 2", None, "()"), "in format 1, this version takes 2"),
         ("raise SystemExit(7)", "the check ended with 7"),
         ("print('yes')", "gave no settings"),
         ("import os; os.kill(os.getpid(), 9)", "the check ended with -9"),
@@ -225,7 +231,7 @@ def test_a_program_that_says_no_or_nothing_is_not_taken(program: str, why: str) 
 def test_a_check_that_takes_too_long_is_ended() -> None:
     begun_s = time.monotonic()
     check = upgrade.Check(
-        [sys.executable, "-S", "-c", "input = open('/dev/zero').read()"], None, an_offer(), begun_s
+        [sys.executable, "-S", "-c", "input = open('/dev/zero').read()"], an_offer(), begun_s
     )
     os.kill(check.pid, signal.SIGSTOP)
     check.look(begun_s + upgrade.CHECK_S - 0.1)
