@@ -19,6 +19,8 @@ STRIKES = 200
 QUICK_STRIKES = 10
 LONGEST_S = 3600.0
 SEED = "100"
+SAID = 20_000
+"""So much is kept of what a test that failed has said."""
 _ROOT = Path(__file__).parents[1]
 
 
@@ -41,11 +43,12 @@ def run(scope: Scope) -> Findings:
     )
     if not report.exists():
         raise RuntimeError(f"the test did not come to its end: {done.stdout[-1000:]}")
-    return found([orjson.loads(line) for line in report.read_bytes().splitlines()], done.returncode)
+    rounds = [orjson.loads(line) for line in report.read_bytes().splitlines()]
+    return found(rounds, done.stdout[-SAID:] if done.returncode else "")
 
 
-def found(rounds: list[dict[str, object]], code: int) -> Findings:
-    """All rounds together; `code` is the test's verdict."""
+def found(rounds: list[dict[str, object]], complaint: str) -> Findings:
+    """All rounds together; `complaint`: what the test said if it did not pass."""
     sums: Counter[str] = Counter()
     struck: Counter[str] = Counter()
     releases: Counter[str] = Counter()
@@ -81,7 +84,7 @@ def found(rounds: list[dict[str, object]], code: int) -> Findings:
             Figure("answered by a version without traffic", sums["astray"], promise=0),
             Figure(
                 "states, releases or counters that were wrong afterwards",
-                int(code != 0),
+                int(complaint != ""),
                 promise=0,
                 note="0: the test has passed",
             ),
@@ -94,5 +97,5 @@ def found(rounds: list[dict[str, object]], code: int) -> Findings:
             ),
             Figure("longest of the other answers", 1e3 * longest_s, "ms"),
         ),
-        {"rounds": rounds},
+        {"rounds": rounds, "complaint": complaint},
     )

@@ -42,7 +42,12 @@ def test_whatever_is_killed_or_stopped_during_releases_no_state_and_no_request_i
 def report(file: Path, chaos: Chaos) -> None:
     found = chaos.sort()
     numbers = dataclasses.asdict(found) | {"failed": len(found.failed), "astray": len(found.astray)}
-    line = {**numbers, "struck": chaos.struck, "releases": chaos.releasing.releases}
+    line = {
+        **numbers,
+        "struck": chaos.struck,
+        "releases": chaos.releasing.releases,
+        "examples": [repr(r) for r in (*found.failed, *found.astray)[:10]],
+    }
     with file.open("a") as lines:
         lines.write(json.dumps(line) + "\n")
 

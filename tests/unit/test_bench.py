@@ -566,7 +566,7 @@ def test_rounds_of_chaos_are_added_up() -> None:
         "releases": {"confirm": 1},
     }
     other = {**one, "longest_s": 0.5, "astray": 1, "releases": {"rollback": 2}}
-    figures = {f.name: f for f in chaos.found([one, other], 1).figures}
+    figures = {f.name: f for f in chaos.found([one, other], "it has failed").figures}
     assert figures["requests"].value == 28
     assert figures["processes killed or stopped"].note == "4 times a worker killed"
     assert figures["releases meanwhile"].value == 3
