@@ -104,7 +104,7 @@ async def deploy(call: Call[DeployQuery, bytes]) -> Reply:
     )
     if outcome.before is outcome.after:
         # Nothing changed, so the core knew the key: from before a restart.
-        return replace(reply, headers={"Idempotency-Replayed": "true"})
+        return replace(reply, headers=releases.REPLAYED)
     return reply
 
 
@@ -220,6 +220,8 @@ def _in_flight(call: Call[Any, Any]) -> Release:
     if release is not None:
         return release
     last = latest(state, application.name)
+    if last is not None and call.key is not None and call.key in last.keys:
+        return last  # the call that ended it comes again
     why = f"no release of {quote(application.name)} is in flight"
     if last is None:
         raise Refused(Code.ILLEGAL_TRANSITION, f"{why}; deploy a template")

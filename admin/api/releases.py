@@ -6,6 +6,7 @@ verbs for the release in flight.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gateway.core.commands import Command, ConfirmRelease, RollbackRelease, ShiftRelease
@@ -25,6 +26,9 @@ from .schemas import ConfirmQuery, ForceQuery, NoQuery, ReleasesQuery, ShiftBody
 from .writes import execute, fields, written
 
 PATH = f"{BASE}/releases/{{release}}"
+
+REPLAYED = {"Idempotency-Replayed": "true"}
+"""The core knew the key: the call came before, and its answer may have been lost."""
 
 VERB_CODES = (Code.NOT_FOUND, Code.ILLEGAL_TRANSITION)
 SHIFT_CODES = (*VERB_CODES, Code.STRATEGY_FORBIDS_WEIGHT, Code.ROUTE_WITHOUT_TRAFFIC)
@@ -93,6 +97,7 @@ async def shift(call: Call[ForceQuery, ShiftBody], release: Release) -> Reply:
         call.actor.name,
         query.reason or "",
         query.force,
+        call.key,
     )
     return await _change(call, command, release)
 
@@ -106,7 +111,7 @@ async def confirm(call: Call[ConfirmQuery, None], release: Release) -> Reply:
     elif query.force:
         mode = ConfirmMode.FORCE
     command = ConfirmRelease(
-        release.id, mode, call.context.now(), call.actor.name, query.reason or ""
+        release.id, mode, call.context.now(), call.actor.name, query.reason or "", call.key
     )
     return await _change(call, command, release)
 
@@ -115,7 +120,12 @@ async def rollback(call: Call[ForceQuery, None], release: Release) -> Reply:
     """See `rollback_release`."""
     query = call.query
     command = RollbackRelease(
-        release.id, call.context.now(), call.actor.name, query.reason or "", query.force
+        release.id,
+        call.context.now(),
+        call.actor.name,
+        query.reason or "",
+        query.force,
+        call.key,
     )
     return await _change(call, command, release)
 
@@ -125,7 +135,10 @@ async def _change(call: Call[Any, Any], command: Command, release: Release) -> R
     outcome = await execute(call, command, tag_of)
     after = outcome.after.releases[release.id]
     answer = release_view(call.context, call.actor, outcome.after).release(after)
-    return written(call, outcome, lambda base: release_written(answer, base), tag_of)
+    reply = written(call, outcome, lambda base: release_written(answer, base), tag_of)
+    if call.key is not None and call.key in outcome.before.releases[release.id].keys:
+        return replace(reply, headers=REPLAYED)  # it was carried out before a restart
+    return reply
 
 
 def release_written(release: shown.ReleaseAnswer, base: answers.Written) -> shown.ReleaseWritten:

@@ -147,8 +147,8 @@ class StartRelease:
 class ShiftRelease:
     """Give the new services `percent` of the release's part of each route that has both sides.
 
-    `release`: a release's id, or an application's name for the one in flight;
-    likewise in the next two.
+    `release`: a release's id, or an application's name for the one in flight. The
+    same `key` again changes nothing: its answer was lost. Likewise in the next two.
     """
 
     release: str
@@ -157,6 +157,7 @@ class ShiftRelease:
     by: str
     reason: str = ""
     force: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ class ConfirmRelease:
     now: float
     by: str
     reason: str = ""
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class RollbackRelease:
     by: str
     reason: str = ""
     force: bool = False
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

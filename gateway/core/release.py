@@ -159,6 +159,8 @@ class Release:
     smooth: SmoothConfirm | None = None
     key: str | None = None
     """The Idempotency-Key it was made with."""
+    keys: tuple[str, ...] = ()
+    """Those of the last calls that moved its traffic or ended it."""
 
     def names(self, colour: Colour) -> tuple[str, ...]:
         """Short names of one colour."""

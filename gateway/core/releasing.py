@@ -54,18 +54,17 @@ from .starting import start_release
 from .state import State
 from .unchanged import joined, joining, with_changes, with_claims
 
+KEYS_MAX = 50
+"""Calls on a release that are known again, the newest."""
+
 
 def decide_release(state: State, command: ReleaseCommand, observed: Observed) -> Decided:
     """Carry out a release command; raises `Refused`."""
     match command:
         case StartRelease():
             return start_release(state, command)
-        case ShiftRelease():
-            return _shift(state, command, observed)
-        case ConfirmRelease():
-            return _confirm(state, command, observed)
-        case RollbackRelease():
-            return _roll_back(state, command, observed)
+        case ShiftRelease() | ConfirmRelease() | RollbackRelease():
+            return _once(state, command, observed)
         case AdvanceRelease():
             return _advance(state, command, observed)
         case EndSmooth():
@@ -74,6 +73,27 @@ def decide_release(state: State, command: ReleaseCommand, observed: Observed) ->
             return scale_service(state, command)
         case RemoveApplication():
             return remove_application(state, command)
+
+
+def _once(
+    state: State, command: ShiftRelease | ConfirmRelease | RollbackRelease, observed: Observed
+) -> Decided:
+    """Carry out what an operator asks for, the same call only the first time."""
+    release = find_release(state, command.release)
+    if command.key is not None and command.key in release.keys:
+        return Decided(state)
+    match command:
+        case ShiftRelease():
+            decided = _shift(state, command, observed)
+        case ConfirmRelease():
+            decided = _confirm(state, command, observed)
+        case RollbackRelease():
+            decided = _roll_back(state, command, observed)
+    if command.key is None:
+        return decided
+    after = decided.state.releases[release.id]
+    known = replace(after, keys=(*after.keys, command.key)[-KEYS_MAX:])
+    return Decided(put(decided.state, known), decided.warnings)
 
 
 # --- moving traffic --------------------------------------------------------------------

@@ -344,6 +344,34 @@ async def test_a_key_is_known_to_the_release_when_the_answer_is_forgotten(api: A
 
 
 @on_an_api
+async def test_what_was_done_to_a_release_is_not_done_again_when_the_answer_is_forgotten(
+    api: Api,
+) -> None:
+    await first_and_second(api, "strategy=gray")
+    shop = "applications/shop"
+    half = {"Idempotency-Key": "half"}
+    for path, body, headers in (
+        ("shift", {"new": 50}, half),
+        ("shift", {"new": 100}, {}),
+        ("shift", {"new": 50}, half),
+    ):
+        api.forget_answers()
+        answer = await api("POST", f"{shop}/{path}", body, headers=headers)
+        assert answer.status == 200, answer.raw
+    assert answer.headers["Idempotency-Replayed"] == "true"
+    assert answer.json["routes"][0]["new_share"] == 1.0, "the later shift stands"
+    end = {"Idempotency-Key": "end"}
+    assert (await api("POST", f"{shop}/confirm", headers=end)).status == 200
+    await api.reached("shop-2", "confirmed")
+    api.forget_answers()
+    again = await api("POST", f"{shop}/confirm", headers=end)
+    assert (again.status, again.json["phase"]) == (200, "confirmed")
+    assert again.headers["Idempotency-Replayed"] == "true"
+    other = await api("POST", f"{shop}/confirm", headers={"Idempotency-Key": "another"})
+    assert (other.status, other.code) == (409, "illegal_transition")
+
+
+@on_an_api
 async def test_the_history_is_read_newest_first_and_page_by_page(api: Api) -> None:
     await first_and_second(api)
     await api.deploy("other", V1.replace("shop.example", "other.example"))
