@@ -11,6 +11,7 @@ from . import (
     kills,
     releases,
     soak,
+    tls_memory,
     weight_change,
     weights_under_load,
 )
@@ -33,6 +34,7 @@ RELIABILITY = (
     Benchmark("fuzz", "Mutated messages", fuzzing.run),
     Benchmark("chaos", "Processes killed and stopped during releases", chaos.run),
     HELD,
+    Benchmark("tls", "Memory of TLS connections", tls_memory.run),
     Benchmark("soak", "Memory and open files over time", soak.run),
 )
 """The figures of docs/reliability.md. They take half an hour."""

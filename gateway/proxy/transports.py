@@ -23,7 +23,9 @@ WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait in a transport before the other side is paused."""
 TLS_BUFFER_BYTES = 16 * 1024 + 64
 """aiofastnet's buffers for encrypted bytes, one for each direction of a connection: a
-whole record with its framing. Its default is 16 times as much."""
+whole record with its framing. Its default is 16 times as much, and what was once used
+of it stays. [measured] An idle connection takes 42 kB instead of 52 kB, one that has
+carried bulk no more; 150 MiB to a client cost 0.07 s of CPU instead of 0.06 s."""
 TLS_CLOSE_S = 5.0
 """How long an instance may take to answer the end of TLS with its own."""
 TLS_LINGER_S = 3600.0
