@@ -173,7 +173,8 @@ class ReleaseDriver:
     def _why_expired(self, release: Release) -> str:
         controller = self._controller
         why = setback(controller.state, controller.observed, release, self._failures)
-        return f"not healthy within {release.deadline - release.created:.0f} s: {why}"
+        length_s = round(release.deadline - release.created, 3)
+        return f"not healthy within {length_s:g} s: {why}"
 
     def _smooth(self, release: Release) -> ReleaseStep | None:
         assert release.smooth is not None
