@@ -18,6 +18,7 @@ from gateway.core.snapshot import Snapshot
 from gateway.runtime.settings import GivenSettings, HstsSettings
 from tests.support.certificates import (
     NAME,
+    RawTls,
     believing_anything,
     given,
     handshake_failures,
@@ -400,3 +401,26 @@ async def test_hsts_is_said_over_tls_only_and_once() -> None:
         assert (answer.status, answer.all(b"strict-transport-security")) == (404, ours)
         plain = await (await found.client("internal")).ask(get())
         assert not plain.all(b"strict-transport-security")
+
+
+@on_both_transports
+async def test_a_proxy_header_comes_before_tls() -> None:
+    config = with_tls(settings())
+    public = dataclasses.replace(config.entrypoints["public"], proxy_protocol=True)
+    config = dataclasses.replace(
+        config,
+        entrypoints={**config.entrypoints, "public": public},
+        trusted_proxies=("127.0.0.0/8",),
+    )
+    async with proxied(tell, config=config) as (found, _):
+        for size in (1, 7, 1000):
+            raw = RawTls(await client(found.port))
+            begin = b"PROXY TCP4 192.0.2.7 192.0.2.1 40000 443\r\n" + raw.hello()
+            for at in range(0, len(begin), size):
+                await raw.peer.send(begin[at : at + size])
+                await asyncio.sleep(0)
+            await raw.handshake()
+            await raw.send(get(b"/", b"Connection: close", b"X-Forwarded-For: 10.0.0.1"))
+            said = await raw.read_to_end()
+            assert b"\r\nX-Forwarded-For: 192.0.2.7\r\n" in said, "an address that is not trusted"
+            assert b"\r\nX-Forwarded-Proto: https\r\n" in said

@@ -13,7 +13,13 @@ from admin.providers.process.ports import NoFreePort, PortPool, is_free
 from admin.providers.process.programs import NoProgram, definition_of, program_of
 from gateway.core.model import Check, CheckKind, Claim, Endpoint, Launch, Service
 from gateway.core.release import Template
-from gateway.runtime.settings import EntrypointSettings, ImageSettings, Settings
+from gateway.runtime.settings import (
+    CertificateSettings,
+    EntrypointSettings,
+    ImageSettings,
+    Settings,
+    TlsSettings,
+)
 from tests.support.launching import IMAGE, a_service, some_settings
 
 PORTS = {80: 20000, 443: 20001}
@@ -85,8 +91,12 @@ def test_an_environment_is_put_together_in_this_order() -> None:
     ],
 )
 def test_external_links_are_led_to_the_internal_entrypoint(listen: str, url: str | None) -> None:
+    tls = TlsSettings((CertificateSettings("cert.pem"),))
     entrypoints = {
         "public": EntrypointSettings("0.0.0.0:80"),
+        "tls": EntrypointSettings("127.0.0.1:97", internal=True, tls=tls),
+        "balanced": EntrypointSettings("127.0.0.1:98", internal=True, proxy_protocol=True),
+        "sent-on": EntrypointSettings("127.0.0.1:96", internal=True, redirect_https=443),
         "in": EntrypointSettings(listen, internal=True),
         "other": EntrypointSettings("127.0.0.1:99", internal=True),
     }

@@ -17,7 +17,7 @@ from gateway.core.model import Launch, Service
 from gateway.core.names import did_you_mean, quote
 from gateway.runtime import placeholders
 from gateway.runtime.addresses import parse as parse_address
-from gateway.runtime.settings import Settings
+from gateway.runtime.settings import EntrypointSettings, Settings
 
 from .loading import code_variables
 
@@ -131,9 +131,15 @@ def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _is_for_programs(entrypoint: EntrypointSettings) -> bool:
+    """May a program talk to it as to a proxy?"""
+    is_plain = entrypoint.tls is None and not entrypoint.proxy_protocol
+    return entrypoint.internal and is_plain and entrypoint.redirect_https is None
+
+
 def _proxy(settings: Settings) -> dict[str, str]:
-    """Variables that lead a program's calls to the first internal entrypoint."""
-    internal = next((e for e in settings.entrypoints.values() if e.internal), None)
+    """Variables that lead a program's calls to the first internal entrypoint of plain http."""
+    internal = next((e for e in settings.entrypoints.values() if _is_for_programs(e)), None)
     if internal is None or not settings.providers.process.proxy_env:
         return {}
     address = parse_address(internal.listen)
