@@ -381,7 +381,9 @@ class ClientConnection(asyncio.Protocol):
             return False
         if head is None:
             self._searched = len(self.pending)
-            if self.phase is _IDLE:
+            # An empty line behind a body (RFC 9112, 2.2) begins no request: a 408 that nobody
+            # waits for would be taken for the answer to the next one.
+            if self.phase is _IDLE and self.pending.strip(b"\r\n"):
                 self.phase = _HEAD
                 self.deadline = self.plane.time() + self.plane.timeouts.client_header
             return False

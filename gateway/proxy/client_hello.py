@@ -47,13 +47,15 @@ class NotTls(Exception):  # noqa: N818 - says what was found
 def read_hello(data: bytes) -> Hello | int:
     """The hello at the beginning of `data`, or how many bytes are needed to say more.
 
-    The number is greater than `len(data)`. Raises `NotTls`.
+    The number is greater than `len(data)`, and at most `HELLO_MAX`. Raises `NotTls`.
     """
     if data and data[0] != HANDSHAKE:
         raise NotTls(is_http=data[0] in _HTTP_LETTERS)
     message = b""
     at = 0
     for _ in range(RECORDS_MAX):
+        if at + 5 > HELLO_MAX:
+            raise NotTls
         if len(data) < at + 5:
             return at + 5
         size = int.from_bytes(data[at + 3 : at + 5])

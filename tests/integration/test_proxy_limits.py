@@ -92,6 +92,18 @@ async def test_idle_connections_are_closed() -> None:
 
 
 @on_both_transports
+async def test_an_empty_line_behind_a_body_is_no_request_that_gets_a_408() -> None:
+    async with proxied(config=settings(client_header=0.1, client_idle=0.4)) as (found, _origin):
+        silent = await found.client()
+        await silent.send(b"\r\n")
+        used = await found.client()
+        assert (await used.ask(post(b"hello") + b"\r\n")).status == 200
+        assert (await used.ask(get(b"/next") + b"\r\n\r")).body.endswith(b" /next ")
+        assert await silent.closed() == b""
+        assert await used.closed() == b""
+
+
+@on_both_transports
 async def test_oversized_heads_and_bodies_are_refused_by_their_status() -> None:
     config = limited(settings(), head_bytes=4096, headers=16, body_bytes=100)
     async with proxied(config=config) as (found, origin):

@@ -127,6 +127,10 @@ def test_a_hello_in_many_records_is_the_same(size: int) -> None:
         pytest.param(b"\x16\x02\x01\x00\x01\x01", id="another protocol"),
         pytest.param(b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", id="a server's hello"),
         pytest.param(b"\x16\x03\x01\x00\x04\x01\xff\xff\xff", id="a hello too long"),
+        pytest.param(
+            in_records(b"\x16\x03\x01\x00\x00\x01\x00\x7f\xf8" + bytes(HELLO_MAX - 14), 1 << 14),
+            id="records up to the limit, and a hello beyond it",
+        ),
         pytest.param(b"\x80\x2e\x01\x00\x02", id="SSL 2"),
         pytest.param(b"\x15\x03\x01\x00\x02\x02\x28", id="an alert"),
         pytest.param(extended((0, b"\x00\x05\x00\x00\x09abc")), id="a name beyond its end"),
@@ -153,7 +157,7 @@ def test_no_bytes_do_anything_but_be_judged(data: bytes) -> None:
     for start in (b"", b"\x16\x03\x01\x00\xff\x01\x00\x00\xfb"):
         with contextlib.suppress(NotTls):
             found = read_hello(start + data)
-            assert isinstance(found, Hello) or len(start + data) < found <= HELLO_MAX + 5
+            assert isinstance(found, Hello) or len(start + data) < found <= HELLO_MAX
 
 
 @given(st.data())
