@@ -273,6 +273,14 @@ class TlsAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsAnswer:
+    """Limits of a service; null: the configuration's value."""
+
+    in_flight: int | None
+    """Requests an instance is given at a time."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceAnswer:
     """A service."""
 
@@ -295,6 +303,7 @@ class ServiceAnswer:
     """Of https endpoints; null: they are verified under their own names."""
     health: CheckAnswer | None
     """Its check; null: a TCP check of the routed port."""
+    limits: LimitsAnswer
     instances: Sequence[InstanceAnswer]
     in_flight: int
     websockets: int
@@ -490,6 +499,7 @@ class ValidatedService:
     coexist: bool
     health: CheckAnswer | None
     """Its check; null: a TCP check of the first routed port."""
+    limits: LimitsAnswer
     depends: Sequence[str]
 
 

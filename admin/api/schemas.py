@@ -37,7 +37,7 @@ from gateway.core.model import (
 )
 from gateway.core.names import did_you_mean, published_host, quote
 from gateway.core.release import Strategy
-from gateway.core.templates import SCALE_MAX
+from gateway.core.templates import IN_FLIGHT_MAX, SCALE_MAX
 
 from . import names
 from .names import HTTPS
@@ -140,6 +140,18 @@ class TlsBody(Payload):
     verify: bool = Field(True, description="false: believe anybody who answers")
 
 
+class LimitsBody(Payload):
+    """Limits of a service; absent: the configuration's value."""
+
+    in_flight: (
+        Annotated[
+            int,
+            Field(ge=1, le=IN_FLIGHT_MAX, description="requests an instance is given at a time"),
+        ]
+        | None
+    ) = None
+
+
 class ServiceBody(Payload):
     """A service registered by hand."""
 
@@ -152,6 +164,7 @@ class ServiceBody(Payload):
     tls: TlsBody | None = Field(None, description="of https endpoints")
     health: CheckBody | None = Field(None, description="none: a TCP check of the routed port")
     balancer: Literal["round_robin", "least_requests", "two_random_choices"] = "round_robin"
+    limits: LimitsBody = LimitsBody()
 
     @field_validator("endpoints")
     @classmethod
@@ -190,6 +203,7 @@ class ServiceBody(Payload):
             check=self.health.to_core() if self.health else None,
             balancer=BalancerName(self.balancer),
             tls=UpstreamTls(self.tls.server_name, self.tls.verify) if self.tls else None,
+            in_flight_limit=self.limits.in_flight,
         )
 
 

@@ -97,6 +97,7 @@ def _service(service: Service) -> answers.ValidatedService:
         routes=[answers.ValidatedRoute(c.route, c.port, c.sticky) for c in service.claims],
         coexist=service.coexist,
         health=None if service.check is None else check_answer(service.check),
+        limits=answers.LimitsAnswer(service.in_flight_limit),
         depends=service.depends,
     )
 

@@ -133,6 +133,7 @@ class View:
             endpoints=[e.text for e in service.endpoints],
             tls=None if service.tls is None else tls_answer(service.tls),
             health=None if service.check is None else check_answer(service.check),
+            limits=answers.LimitsAnswer(service.in_flight_limit),
             instances=self.instances(service),
             in_flight=work.in_flight,
             websockets=work.websockets,

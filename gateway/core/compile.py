@@ -148,6 +148,7 @@ def compile_service(state: State, observed: Observed, service: Service) -> Snaps
             for i in observed.instances.get(service.id, ())
         ),
         drain_s=service.drain_s if service.leaving else None,
+        in_flight_limit=service.in_flight_limit,
     )
 
 

@@ -195,6 +195,8 @@ class Service:
     """Services of the same application that must be healthy before its first start."""
     tls: UpstreamTls | None = None
     """Of its https endpoints; None: they are verified under their own names."""
+    in_flight_limit: int | None = None
+    """How many requests an instance is given at a time; None: the configuration's limit."""
 
     @property
     def id(self) -> ServiceId:

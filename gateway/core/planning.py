@@ -184,7 +184,7 @@ def _check(service: Service) -> Check | None:
 def _markers(service: Service) -> object:
     """What may change under the same name."""
     claims = sorted(service.claims, key=lambda c: (c.route, c.port or 0))
-    return service.scale, service.coexist, service.depends, claims
+    return service.scale, service.coexist, service.depends, service.in_flight_limit, claims
 
 
 def _refuse_conflicts(
@@ -247,12 +247,19 @@ def _changes(before: Mapping[str, Service], changed: Iterable[str], new: Templat
             yield f"{name} is unchanged but {mark} as coexisting; applied at confirm"
         if was.depends != now.depends:
             yield f"{name} is unchanged but for what it depends on; applied at confirm"
+        if was.in_flight_limit != now.in_flight_limit:
+            limits = (_limit(was.in_flight_limit), _limit(now.in_flight_limit))
+            yield f"{name} is unchanged but for its limit in_flight: {' -> '.join(limits)} at confirm"
         had, has = _named(was.claims), _named(now.claims)
         if had != has:
             yield (
                 f"{name} is unchanged but for its routes: {', '.join(had) or 'none'} -> "
                 f"{', '.join(has) or 'none'} at confirm"
             )
+
+
+def _limit(value: int | None) -> str:
+    return "the configuration's" if value is None else str(value)
 
 
 def _lost_routes(before: Mapping[str, Service], new: Template) -> Iterable[str]:

@@ -31,7 +31,7 @@ from .model import (
 K = TypeVar("K")
 V = TypeVar("V")
 
-FORMAT = 4
+FORMAT = 5
 
 
 class Condition(StrEnum):
@@ -74,6 +74,8 @@ class SnapshotService:
     instances: tuple[SnapshotInstance, ...]
     drain_s: float | None = None
     """How long its open work may take while it is leaving; None: the configuration's."""
+    in_flight_limit: int | None = None
+    """Requests an instance is given at a time by all workers; None: the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,7 @@ def service_to_wire(service: SnapshotService) -> dict[str, Any]:
         "version": service.version,
         "balancer": service.balancer,
         "drain_s": service.drain_s,
+        "in_flight_limit": service.in_flight_limit,
         "instances": [
             [i.id, i.host, i.port, i.condition, list(i.ports.items()), _tls_to_wire(i.tls)]
             for i in service.instances
@@ -264,6 +267,7 @@ def service_from_wire(w: Mapping[str, Any]) -> SnapshotService:
         version=w["version"],
         balancer=BalancerName(w["balancer"]),
         drain_s=w["drain_s"],
+        in_flight_limit=w["in_flight_limit"],
         instances=tuple(
             SnapshotInstance(
                 i,

@@ -1,4 +1,4 @@
-"""What a release changes of services that stay what they are: routes, mark, scale.
+"""What a release changes of services that stay what they are: routes, mark, scale, limits.
 
 Pure. Their routes change at confirm, in the same value in which the old services
 leave theirs, so that a route that goes from one to the other is always served;
@@ -71,7 +71,7 @@ def with_claims(state: State, release: Release, template: Template) -> State:
 
 
 def with_changes(state: State, release: Release) -> State:
-    """What is left to change when the release is confirmed: scale, mark, order of starting.
+    """What is left to change when the release is confirmed: scale, mark, limits, order of starting.
 
     A scale that an operator set stays unless the template changes it.
     """
@@ -79,7 +79,13 @@ def with_changes(state: State, release: Release) -> State:
     for old, new in _pairs(release):
         if (now := services.get(new.id)) is not None:
             scale = new.scale if new.scale != old.scale else now.scale
-            changed = replace(now, scale=scale, coexist=new.coexist, depends=new.depends)
+            changed = replace(
+                now,
+                scale=scale,
+                coexist=new.coexist,
+                depends=new.depends,
+                in_flight_limit=new.in_flight_limit,
+            )
             services[new.id] = now if changed == now else changed
     return replace(state, services=services)
 

@@ -124,8 +124,13 @@ class DataPlane:
                     retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
                 )
         self.farewells.look(self.time(), self.timeouts.drain)
+        self._limit_work()
         self._waiting_room.wake()
         self._publish_gauges()
+
+    def _limit_work(self) -> None:
+        room = self._waiting_room
+        self.waiting = room if room.is_needed or self.world.has_limits else None
 
     def configure(self, settings: Settings) -> None:
         """Take over settings; connections keep the deadlines they have."""
@@ -137,7 +142,7 @@ class DataPlane:
         self._doors.configure(settings)
         workers = settings.workers if isinstance(settings.workers, int) else 1
         self._waiting_room.configure(settings.limits, workers)
-        self.waiting = self._waiting_room if self._waiting_room.is_needed else None
+        self._limit_work()
         ejection = settings.ejection
         self._ejection_policy = EjectionPolicy(
             ejection.failures, ejection.seconds, ejection.max_seconds
@@ -371,6 +376,7 @@ class DataPlane:
         self.world.tick(now)
         self.date.tick(time.time())
         self.farewells.tick()
+        self._limit_work()  # the last who waited for a limit that was lifted may have gone
         self._waiting_room.wake()
         self._publish_gauges()
         self._flush_log()

@@ -34,14 +34,15 @@ class Ticket:
 
 
 class WaitingRoom:
-    """The queues of a worker, and the limit that makes them."""
+    """The queues of a worker, and the limits that make them: each service's own, or the common one."""
 
-    __slots__ = ("_is_woken", "_limit", "_loop", "_of", "_places", "_queues")
+    __slots__ = ("_is_woken", "_limit", "_loop", "_of", "_places", "_queues", "_workers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._limit: int | None = None
         self._places = 0
+        self._workers = 1
         self._queues: dict[ServiceState, dict[Exchange, Ticket]] = {}
         self._of: dict[Exchange, ServiceState] = {}
         self._is_woken = False
@@ -50,11 +51,16 @@ class WaitingRoom:
         """Take over the limits, this worker's part of each; who waits by now stays."""
         self._limit = None if limits.in_flight is None else -(-limits.in_flight // workers)
         self._places = -(-limits.queue // workers)
+        self._workers = workers
         self.wake()
 
     @property
     def is_needed(self) -> bool:
-        """Has anybody to be asked before a request goes to an instance?"""
+        """Are there a common limit or requests that wait?
+
+        If so, or if a service has a limit of its own, it has to be asked before a request
+        goes to an instance.
+        """
         return self._limit is not None or bool(self._of)
 
     def may_go(self, service: ServiceState, instance: InstanceState) -> bool:
@@ -118,7 +124,9 @@ class WaitingRoom:
                     exchange.go_on(instance, ticket)
 
     def _has_room(self, instance: InstanceState) -> bool:
-        return self._limit is None or instance.in_flight - instance.tunnels < self._limit
+        own = instance.service.in_flight_limit
+        limit = self._limit if own is None else -(-own // self._workers)
+        return limit is None or instance.in_flight - instance.tunnels < limit
 
     def _pick(
         self, service: ServiceState, tried: Collection[InstanceState]

@@ -136,6 +136,7 @@ class ServiceState:
         "decisions",
         "drain_s",
         "id",
+        "in_flight_limit",
         "instances",
         "name",
         "pools",
@@ -149,6 +150,8 @@ class ServiceState:
         self.version = self.name
         self.drain_s: float | None = None
         """How long its open work may take now that it is leaving; None: as long as any."""
+        self.in_flight_limit: int | None = None
+        """Requests all workers together give an instance at a time; None: the configuration's."""
         self.instances: tuple[InstanceState, ...] = ()
         self.candidates: tuple[InstanceState, ...] = ()
         """Those that a request may be given to."""
@@ -187,6 +190,7 @@ class ServiceState:
                 service.version,
             )
             self.drain_s = service.drain_s
+            self.in_flight_limit = service.in_flight_limit
             if service.balancer is not self._balancer_name:
                 self._balancer_name = service.balancer
                 self._balancer = self._new_balancer(service.balancer)

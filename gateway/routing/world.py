@@ -58,6 +58,7 @@ class World:
         self._services: dict[ServiceId, ServiceState] = {}
         self._instances: dict[InstanceId, InstanceState] = {}
         self._ejected: list[InstanceState] = []
+        self._limited: set[ServiceId] = set()
 
     @property
     def pools(self) -> Mapping[RouteId, Pool]:
@@ -68,6 +69,11 @@ class World:
     def services(self) -> Mapping[ServiceId, ServiceState]:
         """All services, members of routes that the snapshot does not have included."""
         return self._services
+
+    @property
+    def has_limits(self) -> bool:
+        """Does any service have a limit of its own for requests in flight?"""
+        return bool(self._limited)
 
     def apply(self, snapshot: Snapshot) -> Retired:
         """Route by `snapshot` from now on; answers what is gone."""
@@ -128,11 +134,16 @@ class World:
         retired: list[InstanceState] = []
         for sid in gone:
             retired += self._services[sid].update(None)
+            self._limited.discard(sid)
             for pool in self._services[sid].pools:
                 pool.series.pop(sid, None)
         for sid in changed:
             state = self._service(sid)
             retired += state.update(new.services[sid])
+            if state.in_flight_limit is None:
+                self._limited.discard(sid)
+            else:
+                self._limited.add(sid)
             for instance in state.instances:
                 self._instances[instance.id] = instance
         for instance in retired:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-FORMAT = 1
+FORMAT = 2
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 Json = dict[str, object]

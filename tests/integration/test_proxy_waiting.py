@@ -381,3 +381,77 @@ async def test_pipelined_requests_wait_one_after_the_other() -> None:
         for _ in range(2):
             assert (await piped.answer()).status == 200
         assert world.first.got == [b"/1", b"/2", b"/3"]
+
+
+async def fill(world: World, requests: int, at_work: int) -> list[Peer]:
+    """Ask so many times; so many of them get to the instance."""
+    clients = [await world.ask(b"/%d" % n) for n in range(requests)]
+    await world.first.has(at_work)
+    await world.has_waiting(requests - at_work)
+    return clients
+
+
+async def finish(world: World, clients: list[Peer]) -> None:
+    for _ in clients:
+        await world.first.has(1)
+        world.first.answer()
+        world.first.got.pop(0)
+    for client in clients:
+        assert (await client.answer()).status == 200
+
+
+@on_both_transports
+async def test_the_limit_of_a_service_holds_where_there_is_no_common_one() -> None:
+    async with busy(settings()) as world:
+        assert world.plane.dataplane.waiting is None
+        one = service("one", world.first.origin.port, in_flight_limit=2)
+        two = service("two", world.second.origin.port)
+        other = route({"two": 1}, path="/two")
+        world.plane.dataplane.apply(snapshot([route({"one": 1}), other], [one, two], 2))
+        clients = await fill(world, requests=4, at_work=2)
+        free = [await world.ask(b"/two/%d" % n) for n in range(5)]
+        await world.second.has(5)
+        for _ in free:
+            world.second.answer()
+        for client in free:
+            assert (await client.answer()).status == 200
+        await finish(world, clients)
+        assert world.first.most == 2
+
+
+@on_both_transports
+async def test_the_limit_of_a_service_takes_the_place_of_the_common_one() -> None:
+    async with busy(limited(in_flight=1)) as world:
+        more = service("one", world.first.origin.port, in_flight_limit=3)
+        world.plane.dataplane.apply(snapshot([route({"one": 1})], [more], 2))
+        await finish(world, await fill(world, requests=4, at_work=3))
+
+
+@on_both_transports
+async def test_the_last_limit_that_is_lifted_lets_all_go_and_costs_nobody_anything_more() -> None:
+    async with busy(settings()) as world:
+        less = service("one", world.first.origin.port, in_flight_limit=1)
+        world.plane.dataplane.apply(snapshot([route({"one": 1})], [less], 2))
+        clients = await fill(world, requests=3, at_work=1)
+        assert world.plane.dataplane.waiting is not None
+        world.apply({"one": 1}, one=(world.first.origin.port,))
+        await world.first.has(3)
+        await finish(world, clients)
+        await eventually(lambda: world.plane.dataplane.waiting is None)
+
+
+@on_both_transports
+async def test_a_limit_goes_with_its_service() -> None:
+    async with busy(settings()) as world:
+        less = service("one", world.first.origin.port, in_flight_limit=1)
+        world.plane.dataplane.apply(snapshot([route({"one": 1})], [less], 2))
+        world.plane.dataplane.apply(snapshot([], [], 3))
+        assert world.plane.dataplane.waiting is None
+
+
+@on_both_transports
+async def test_each_worker_keeps_its_part_of_a_limit() -> None:
+    async with busy(dataclasses.replace(settings(), workers=2)) as world:
+        three = service("one", world.first.origin.port, in_flight_limit=3)
+        world.plane.dataplane.apply(snapshot([route({"one": 1})], [three], 2))
+        await finish(world, await fill(world, requests=3, at_work=2))

@@ -78,6 +78,7 @@ def service(
     *ports: int,
     balancer: BalancerName = BalancerName.ROUND_ROBIN,
     condition: Condition = Condition.UP,
+    in_flight_limit: int | None = None,
 ) -> SnapshotService:
     return SnapshotService(
         id=ServiceId(f"-/{name}"),
@@ -86,6 +87,7 @@ def service(
         version=name,
         balancer=balancer,
         instances=tuple(instance(name, p, condition) for p in ports),
+        in_flight_limit=in_flight_limit,
     )
 
 

@@ -134,6 +134,10 @@ def test_claims_in_another_order_are_nothing_to_release() -> None:
         (service("a", "shop.example", scale=3), "1 -> 3 at confirm"),
         (service("a", "shop.example", coexist=True), "marked as coexisting"),
         (service("a", "shop.example", depends=("b",)), "what it depends on"),
+        (
+            replace(service("a", "shop.example"), in_flight_limit=8),
+            "in_flight: the configuration's -> 8 at confirm",
+        ),
         (service("a", "other.example"), "shop.example (port 80) -> other.example (port 80)"),
         (service("a", "shop.example:81"), "shop.example (port 80) -> shop.example (port 81)"),
         (service("a"), "shop.example (port 80) -> none"),

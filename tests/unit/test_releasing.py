@@ -441,6 +441,14 @@ def test_a_changed_scale_of_an_unchanged_service_takes_effect_at_the_end() -> No
     assert stage.state.services[sid("w")].scale == 5
 
 
+def test_a_changed_limit_of_an_unchanged_service_takes_effect_at_the_end() -> None:
+    was, then = (replace(service("w"), in_flight_limit=limit) for limit in (8, None))
+    stage = at(Phase.CONFIRMING, V1, was, new=(V2, then))
+    assert stage.state.services[sid("w")].in_flight_limit == 8
+    stage.end()
+    assert stage.state.services[sid("w")].in_flight_limit is None
+
+
 @pytest.mark.parametrize("end", [Phase.CONFIRMED, Phase.ROLLED_BACK])
 def test_a_scale_by_hand_survives_both_ends(end: Phase) -> None:
     stage = Stage()

@@ -48,7 +48,7 @@ route = st.builds(
     st.booleans(),
 )
 service = st.builds(
-    lambda name, balancer, conditions, drain_s: SnapshotService(
+    lambda name, balancer, conditions, drain_s, limit: SnapshotService(
         ServiceId(name),
         "-",
         name,
@@ -59,11 +59,13 @@ service = st.builds(
             for n, c in enumerate(conditions)
         ),
         drain_s,
+        limit,
     ),
     names,
     st.sampled_from(BalancerName),
     st.lists(st.sampled_from(Condition), max_size=2),
     st.none() | st.just(2.5),
+    st.none() | st.just(7),
 )
 snapshots = st.builds(
     lambda generation, routes, services, keys: Snapshot(

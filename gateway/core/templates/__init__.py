@@ -17,9 +17,10 @@ from __future__ import annotations
 
 from .parse import Outcome, Parsed, parse, read
 from .problems import Place, Problem, dotted, refusal
-from .service import SCALE_MAX, Read
+from .service import IN_FLIGHT_MAX, SCALE_MAX, Read
 
 __all__ = [
+    "IN_FLIGHT_MAX",
     "SCALE_MAX",
     "Outcome",
     "Parsed",

@@ -29,7 +29,7 @@ UNDERSTOOD: Mapping[str, str] = {
     "restart": "accepted in every form; instances are kept running",
     "expose": "checked and else not needed: routed ports stand in the labels",
     "x-gateway": "`endpoints`: addresses of instances that somebody else runs; `tls`: how they "
-    "prove who they are",
+    "prove who they are; `limits`: how much work an instance is given",
 }
 
 _LIMIT = "the gateway sets no limits; the program gets what the machine has"
@@ -176,5 +176,7 @@ HEALTHCHECK = (
 EXTENSION = "x-gateway"
 ENDPOINTS = "endpoints"
 TLS = "tls"
+LIMITS = "limits"
+IN_FLIGHT = "in_flight"
 SERVER_NAME = "server_name"
 VERIFY = "verify"

@@ -16,6 +16,8 @@ from .problems import Findings, Place, is_nearly
 from .routes import Placed, read_routes
 from .values import Given
 
+IN_FLIGHT_MAX = 10_000_000
+"""The highest limit of requests an instance is given at a time."""
 SCALE_MAX = 1000
 """The most instances of one service."""
 ENDPOINTS_MAX = 1024
@@ -88,6 +90,7 @@ def read_service(
         scale=scale,
         depends=tuple(sorted(depends)),
         tls=tls,
+        in_flight_limit=_in_flight_limit(value, place, findings),
     )
     return Read(
         service,
@@ -207,7 +210,8 @@ def _endpoints(content: Map, place: Place, findings: Findings) -> tuple[Endpoint
     )
     if extension is None:
         return ()
-    values.unknown_keys(extension, {keys.ENDPOINTS: None, keys.TLS: None}, where, findings)
+    known = dict.fromkeys((keys.ENDPOINTS, keys.TLS, keys.LIMITS))
+    values.unknown_keys(extension, known, where, findings)
     if keys.ENDPOINTS not in extension:
         return None
     where = (*where, keys.ENDPOINTS)
@@ -256,6 +260,22 @@ def _tls(
         findings.add((*where, keys.VERIFY), f"must be true or false, not {values.kind_of(verify)}")
         verify = True
     return UpstreamTls(name, verify)
+
+
+def _in_flight_limit(content: Map, place: Place, findings: Findings) -> int | None:
+    """How many requests an instance is given at a time; None: as the configuration says."""
+    extension = content.get(keys.EXTENSION)
+    if not isinstance(extension, dict) or extension.get(keys.LIMITS) is None:
+        return None
+    where = (*place, keys.EXTENSION, keys.LIMITS)
+    given = values.as_map(extension[keys.LIMITS], where, findings, "{in_flight: 32}")
+    if given is None:
+        return None
+    values.unknown_keys(given, {keys.IN_FLIGHT: None}, where, findings)
+    if given.get(keys.IN_FLIGHT) is None:
+        return None
+    one = values.scalar(given[keys.IN_FLIGHT], (*where, keys.IN_FLIGHT), findings)
+    return None if one is None else values.whole(one, 1, IN_FLIGHT_MAX, findings)
 
 
 def _on_endpoints(
