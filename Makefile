@@ -4,7 +4,7 @@
 #   make test    all tests
 #   make check   format, lint, types, layers
 #   make chaos   200 processes killed and stopped during releases under load, about 6 minutes
-#   make bench   the figures of docs/performance.md, about 8 minutes (bench-quick: 2.5)
+#   make bench   the figures of docs/performance.md, about 8 minutes (bench-quick: under one)
 #   make fuzz    a million mutated messages against h11 and llhttp, about 5 minutes
 #   make reliability  the figures of docs/reliability.md, about half an hour
 #   make lock    pin the dependencies anew (needs uv)
@@ -48,7 +48,7 @@ bench: $(VENV)/ready-dev
 	$(BIN)/python -m bench --install
 
 bench-quick: $(VENV)/ready-dev
-	$(BIN)/python -m bench --quick --install
+	$(BIN)/python -m bench --quick --install cpu
 
 # With CONFORMANCE=/path/to/program its cases too.
 reliability: $(VENV)/ready-dev

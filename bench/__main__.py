@@ -10,15 +10,16 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from . import machine, report, results, tools
+from . import installing, machine, report, results, tools
 from .results import Benchmark, Options, Result, Scope, Skipped
 from .suite import EVERY, GROUPS, SUITE
+from .tools import Tool
 
 WIDTH = 140
 """Of what goes into a file or pipe."""
@@ -54,11 +55,12 @@ def main(
         write_docs()
         console.print(f"The pages have the figures of {results.FOLDER}")
         return
-    look_for_tools(console, install)
+    picked = chosen(names)
+    look_for_tools(console, {tool for benchmark in picked for tool in benchmark.needs}, install)
     found: list[Result] = []
     has_failed = False
     options = Options(conformance, soak_s)
-    for benchmark in chosen(names):
+    for benchmark in picked:
         try:
             found.append(run(benchmark, quick, options, console))
         except Skipped as why:
@@ -79,19 +81,19 @@ def chosen(names: Sequence[str]) -> list[Benchmark]:
     return [b for b in EVERY if b.name in groups or b.name in names]
 
 
-def look_for_tools(console: Console, install: bool) -> None:
+def look_for_tools(console: Console, needed: Collection[Tool], install: bool) -> None:
     """Say, or mend, what is missing."""
-    missing = tools.missing()
+    missing = tools.missing(needed)
     if not missing:
         return
-    why_not = tools.install(missing) if install else None
-    missing = tools.missing()
+    why_not = installing.install(missing) if install else ()
+    missing = tools.missing(needed)
     if missing:
         names = ", ".join(tool.value for tool in missing)
-        reason = f" ({why_not})" if why_not else ""
+        reason = f" ({'; '.join(why_not)})" if why_not else ""
         console.print(
             f"[yellow]{names} missing{reason}: their rows are left out, or measured with our own "
-            f"clients and backend.[/] On Debian or Ubuntu: {tools.advice(missing)}"
+            f"clients and backend.[/] To install: {tools.advice(missing)}"
         )
 
 
@@ -114,7 +116,7 @@ def run(benchmark: Benchmark, quick: bool, options: Options, console: Console) -
         quick=quick,
         taken=taken,
         took_s=round(time.monotonic() - began, 1),
-        machine=machine.facts(),
+        machine=machine.facts(benchmark.needs),
         figures=findings.figures,
         details=findings.details,
     )

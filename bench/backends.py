@@ -1,4 +1,7 @@
-"""What stands behind the proxies: two services, each an answer of `BODY_BYTES` that says who it is."""
+"""What stands behind the proxies: two services, each with an answer of `BODY_BYTES` that says who it is.
+
+nginx, where it is there, has longer answers too, and reads uploads; `responder` has not.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,10 @@ from .templates import nginx_command
 from .tools import Tool, find
 
 BODY_BYTES = 115
+SIZES = {"10k": 10_000, "1m": 1_000_000}
+"""Below these paths answers have that many bytes."""
+UPLOAD = "upload"
+"""What is sent below this path is read to its end first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +36,11 @@ def backends(folder: Path) -> Iterator[Backends]:
     ports = free_ports(2)
     first, second = (body(number) for number in (1, 2))
     if find(Tool.NGINX) is not None:
-        command = nginx_command(
-            "backend.conf", folder / "backend", V1=ports[0], V2=ports[1], BODY1=first, BODY2=second
-        )
+        home = folder / "backend"
+        values = {"V1": ports[0], "V2": ports[1], "BODY1": first, "BODY2": second}
+        command = nginx_command("backend.conf", home, values)
+        for prefix, size in SIZES.items():
+            (home / f"{prefix}.bin").write_bytes(bytes(size))
         by = Tool.NGINX.value
     else:
         pairs = (f"{ports[0]}={first}", f"{ports[1]}={second}")

@@ -1,9 +1,9 @@
-"""The proxies that stand side by side: the gateway, nginx, HAProxy. One worker each, and both
-a plain and a sticky route with the same 90/10 split of the same two services."""
+"""The proxies that stand side by side: the gateway and its peers. One worker each, and all with a
+plain and a sticky route with the same 90/10 split of the same two services."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from . import procfs
 from .backends import Backends
+from .certificate import Certificate, certificate
 from .gateway import ask, gateway
 from .programs import Program, free_ports, on_cpus
-from .templates import haproxy_command, nginx_command
+from .templates import ONE_THREAD, command
 from .tools import Tool, find
 
 DRAWS = 200
 """Answers looked at for their cookies; with 10 % each, one service being missed is 1 in 10^9."""
+GATEWAY = "gateway"
 
 
 class Row(Enum):
@@ -25,11 +27,16 @@ class Row(Enum):
 
     PLAIN = "plain"
     STICKY = "sticky"
+    SECURE = "secure"
+    """The plain route over TLS; the gateway and nginx have it."""
 
     @property
     def host(self) -> str:
         """The host its requests name."""
-        return f"{self.value}.example"
+        return f"{'plain' if self is Row.SECURE else self.value}.example"
+
+
+ROUTES = (Row.PLAIN, Row.STICKY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,10 @@ class Contender:
     def cpu_s(self) -> float:
         """CPU time of all its processes so far."""
         return procfs.cpu_s(procfs.family(self.pid))
+
+    def memory_bytes(self) -> int:
+        """The memory that all its processes have now, each shared page counted once."""
+        return sum(procfs.proportional_bytes(pid) for pid in procfs.family(self.pid))
 
     def split(self, row: Row) -> Mapping[int, int]:
         """Service number to how many of `DRAWS` requests it answered."""
@@ -68,39 +79,62 @@ class Contender:
         return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """All that could be started, the gateway first."""
+
+    running: tuple[Contender, ...]
+    certificate: Certificate
+
+
 @contextmanager
 def contenders(
-    folder: Path, behind: Backends, cpus: frozenset[int]
-) -> Iterator[tuple[Contender, ...]]:
-    """All that can be started here, the gateway first, on these CPUs."""
+    folder: Path, behind: Backends, cpus: frozenset[int], peers: Collection[Tool]
+) -> Iterator[Field]:
+    """The gateway and those of these peers that are there, on these CPUs."""
+    shown = certificate(folder, Row.SECURE.host)
     with ExitStack() as running:
         with on_cpus(cpus):
-            found = tuple(_start(folder, behind, running))
-        yield found
+            found = [_gateway(folder, behind, shown, running)]
+            found += [
+                _peer(peer, folder, behind, shown, running)
+                for peer in peers
+                if find(peer) is not None
+            ]
+        yield Field(tuple(found), shown)
 
 
-def _start(folder: Path, behind: Backends, running: ExitStack) -> Iterator[Contender]:
-    first, second = behind.ports
-    front = running.enter_context(gateway(folder, workers=1))
-    for row in Row:
+def _gateway(folder: Path, behind: Backends, shown: Certificate, running: ExitStack) -> Contender:
+    (secure,) = free_ports(1)
+    entrypoint = {"listen": f"127.0.0.1:{secure}", "tls": shown.setting}
+    front = running.enter_context(gateway(folder, workers=1, entrypoints={"secure": entrypoint}))
+    for row in ROUTES:
         for number, port in enumerate(behind.ports, 1):
             front.api.register(f"{row.value}-v{number}", row.host, port)
         front.api.set_weights(row.host, {f"{row.value}-v1": 90, f"{row.value}-v2": 10})
         front.api.set_affinity(row.host, row is Row.STICKY)
         front.wait_answer(row.host)
     front.wait_calm(0.3)
-    yield Contender("gateway", front.pid, dict.fromkeys(Row, front.port))
-    for tool, template, make in (
-        (Tool.NGINX, "nginx.conf", nginx_command),
-        (Tool.HAPROXY, "haproxy.cfg", haproxy_command),
-    ):
-        if find(tool) is None:
-            continue
-        plain, sticky = free_ports(2)
-        command = make(
-            template, folder / tool.value, V1=first, V2=second, PLAIN=plain, STICKY=sticky
-        )
-        program = running.enter_context(Program(command, folder / f"{tool.value}.log"))
-        program.wait_port(plain)
-        program.wait_port(sticky)
-        yield Contender(tool.value, program.pid, {Row.PLAIN: plain, Row.STICKY: sticky})
+    return Contender(GATEWAY, front.pid, {**dict.fromkeys(ROUTES, front.port), Row.SECURE: secure})
+
+
+def _peer(
+    tool: Tool, folder: Path, behind: Backends, shown: Certificate, running: ExitStack
+) -> Contender:
+    rows = tuple(Row) if tool is Tool.NGINX else ROUTES
+    ports = dict(zip(rows, free_ports(len(rows)), strict=True))
+    first, second = behind.ports
+    values: dict[str, object] = {row.name: port for row, port in ports.items()}
+    values |= {"V1": first, "V2": second, "CERTIFICATE": shown.chain, "KEY": shown.key}
+    argv = command(tool, folder / tool.value, values)
+    program = running.enter_context(
+        Program(argv, folder / f"{tool.value}.log", variables=variables(folder / tool.value))
+    )
+    for port in ports.values():
+        program.wait_port(port)
+    return Contender(tool.value, program.pid, ports)
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """The environment of a peer: one thread, and its own folder for what it wants to keep."""
+    return {**ONE_THREAD, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}

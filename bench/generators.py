@@ -13,6 +13,7 @@ import orjson
 from .clients import Plan
 from .load import Load
 from .records import Outcome
+from .results import Skipped
 from .stats import percentile
 from .tools import Tool, find
 
@@ -46,16 +47,30 @@ def parse_wrk(text: str) -> Volley:
     raise ValueError(f"wrk gave no figures: {text.strip()[-200:]}")
 
 
-def fire(port: int, heads: Sequence[bytes], connections: int, seconds: int, folder: Path) -> Volley:
-    """Send the heads in turn over that many connections for that long."""
+def fire(
+    port: int,
+    heads: Sequence[bytes],
+    connections: int,
+    folder: Path,
+    seconds: int,
+    *,
+    tls: bool = False,
+    body: int = 0,
+) -> Volley:
+    """Send the heads in turn over that many connections for that long.
+
+    `body`: so many bytes behind each head. Only wrk knows bodies and TLS; it takes any certificate.
+    """
     wrk = find(Tool.WRK)
     if wrk is None:
+        if tls or body:
+            raise Skipped("wrk is missing")
         return _own(port, heads, connections, seconds)
     file = folder / "heads"
     file.write_bytes(b"".join(heads))
     command = (wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT))
     done = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/", "--", str(file)],
+        [*command, f"{'https' if tls else 'http'}://127.0.0.1:{port}/", "--", str(file), str(body)],
         capture_output=True,
         text=True,
         check=True,

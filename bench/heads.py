@@ -30,17 +30,36 @@ _LANGUAGES = ("en-GB,en;q=0.9", "de-DE,de;q=0.9,en;q=0.7", "fr-FR,fr;q=0.8,en-US
 
 
 def browser_heads(
-    host: str, count: int, *, cookies: Sequence[str] = (), close: bool = False, seed: int = 1
+    host: str,
+    count: int,
+    *,
+    cookies: Sequence[str] = (),
+    close: bool = False,
+    below: str = "",
+    upload: int | None = None,
+    seed: int = 1,
 ) -> tuple[bytes, ...]:
-    """`count` different GET heads for `host`, the same ones for the same seed.
+    """`count` different heads for `host`, the same ones for the same seed.
 
-    `cookies`: pairs `name=value`, one of which goes behind the browser's other cookies.
+    `cookies`: pairs `name=value`, one of which goes behind the browser's other cookies; `below`:
+    where all paths begin; `upload`: POST with a body of so many bytes, which the caller sends.
     """
     drawn = random.Random(seed)
-    return tuple(_head(host, drawn, cookies, close) for _ in range(count))
+    start = f"/{below}/" if below else "/"
+    method, length = ("GET", ()) if upload is None else ("POST", (f"Content-Length: {upload}",))
+    return tuple(
+        _head(host, drawn, cookies, close, f"{method} {start}", length) for _ in range(count)
+    )
 
 
-def _head(host: str, drawn: random.Random, cookies: Sequence[str], close: bool) -> bytes:
+def _head(
+    host: str,
+    drawn: random.Random,
+    cookies: Sequence[str],
+    close: bool,
+    start: str,
+    more: Sequence[str],
+) -> bytes:
     path = "/".join(drawn.choices(_WORDS, k=drawn.randint(1, 4)))
     query = "&".join(
         f"{drawn.choice(_WORDS)}={drawn.getrandbits(32):x}" for _ in range(drawn.randint(1, 3))
@@ -49,7 +68,7 @@ def _head(host: str, drawn: random.Random, cookies: Sequence[str], close: bool) 
     if cookies:
         cookie += f"; {drawn.choice(cookies)}"
     lines = (
-        f"GET /{path}?{query} HTTP/1.1",
+        f"{start}{path}?{query} HTTP/1.1",
         f"Host: {host}",
         f"Connection: {'close' if close else 'keep-alive'}",
         f"User-Agent: {drawn.choice(_AGENTS)}",
@@ -60,5 +79,6 @@ def _head(host: str, drawn: random.Random, cookies: Sequence[str], close: bool) 
         f"Cookie: {cookie}",
         "Upgrade-Insecure-Requests: 1",
         "Sec-Fetch-Mode: navigate",
+        *more,
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
-from .tools import Tool, find
+from .tools import USUAL, Tool, find
 
 Facts = dict[str, str]
+_PREFIX = re.compile(r"^(.*/)?(valgrind-|v)?(?=[0-9])")
 
 
-def facts() -> Facts:
-    """Name to value, for people to read."""
+def facts(tools: Iterable[Tool] = USUAL) -> Facts:
+    """Name to value, for people to read; of these programs."""
     found = {
         "cpu": _cpu_name(),
         "cpus": str(len(os.sched_getaffinity(0))),
@@ -22,10 +25,10 @@ def facts() -> Facts:
         "kernel": platform.release(),
         "python": platform.python_version(),
     }
-    for tool in Tool:
+    for tool in tools:
         path = find(tool)
         if path is not None:
-            found[tool.value] = _version(path, "-v")
+            found[tool.value] = _version(path, tool.version_option)
     return found
 
 
@@ -52,7 +55,7 @@ def _version(path: str, option: str) -> str:
 def version_of(text: str) -> str:
     """The first word of a program's banner that looks like a version."""
     for word in text.split():
-        digits = word.rpartition("/")[2].partition("-")[0].rstrip(",")
+        digits = _PREFIX.sub("", word).partition("-")[0].partition("/")[0].rstrip(",")
         if digits[:1].isdigit() and "." in digits:
             return digits
     return "unknown"

