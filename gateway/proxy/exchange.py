@@ -404,6 +404,8 @@ class Exchange:
         if upload.rest:
             self.client.hold(upload.rest)
             upload.rest = b""
+        if not piece and not upload.done:
+            return  # a part of a chunk's size or of trailers: who dawdles there gets no more time
         upload.keep(piece)
         attempt = self._attempt
         if attempt is None or attempt.stage is AttemptStage.CONNECTING:

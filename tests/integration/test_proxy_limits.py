@@ -81,6 +81,23 @@ async def test_a_slow_body_that_moves_is_not_cut() -> None:
 
 
 @on_both_transports
+async def test_what_carries_no_bytes_of_a_body_gets_it_no_more_time() -> None:
+    async with proxied(config=settings(client_body=0.3)) as (found, origin):
+        head = get(b"/", b"Transfer-Encoding: chunked", method=b"POST") + b"1\r\na\r\n"
+        for begun in (b"5;", b"0\r\nX-A: "):
+            client = await found.client()
+            await client.send(head + begun)
+            end = asyncio.get_running_loop().time() + 3.0
+            answer = asyncio.ensure_future(client.read_head())
+            while not answer.done():
+                assert asyncio.get_running_loop().time() < end
+                await client.send(b"x")
+                await asyncio.sleep(0.05)
+            assert (await answer).status == 408
+        await eventually(lambda: origin.open == 0)
+
+
+@on_both_transports
 async def test_idle_connections_are_closed() -> None:
     async with proxied(config=settings(client_idle=0.3)) as (found, _origin):
         silent = await found.client()
