@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
-from tests.support.plane import HOST, chunked, get, on_both_transports, post, proxied
+from tests.support.certificates import tls_client, with_tls
+from tests.support.plane import HOST, chunked, get, on_both_transports, post, proxied, settings
 from tests.support.wire import Peer, eventually, serve_plain
 
 
@@ -368,3 +370,19 @@ async def test_both_sides_are_on_the_transports_that_were_chosen() -> None:
         ]
         kinds = {type(served.transport).__module__, type(pools[0].idle[0].transport).__module__}
         assert {k.split(".")[0] for k in kinds} == {dataplane.settings.transport}
+
+
+@on_both_transports
+async def test_neither_side_holds_back_small_pieces() -> None:
+    for config in (settings(), with_tls(settings())):
+        async with proxied(config=config) as (plane, _origin):
+            is_tls = config.entrypoints["public"].tls is not None
+            client = await (tls_client(plane.port) if is_tls else plane.client())
+            assert (await client.ask(get())).status == 200
+            dataplane = plane.dataplane
+            (served,) = dataplane._clients
+            ((upstream,),) = (pool.idle for pool in dataplane._pools)
+            for transport in (served.transport, upstream.transport):
+                assert transport is not None
+                sock = transport.get_extra_info("socket")
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
