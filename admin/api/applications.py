@@ -94,11 +94,10 @@ async def deploy(call: Call[DeployQuery, bytes]) -> Reply:
     )
     outcome = await execute(call, command, tag_of_application(application))
     release = _begun(outcome, application, call.key)
-    answer = release_view(call.context, call.actor, outcome.after).release(release)
     reply = written(
         call,
         outcome,
-        lambda base: releases.release_written(answer, base),
+        lambda base: releases.release_written(call, outcome, release.id, base),
         releases.tag_of_release(release.id),
         status=201,
     )

@@ -99,6 +99,8 @@ class ReleaseWritten(ReleaseAnswer):
 
     generation: int
     """The one that carries the change; in a dry run the present one."""
+    new_warnings: Sequence[str]
+    """Those of the warnings that came with this change; the others were told before."""
     applied: answers.Applied | None
     dry_run: bool
     plan: answers.Plan | None
@@ -127,6 +129,8 @@ class ApplicationService:
     routes: Sequence[answers.ClaimAnswer]
     leaving: bool
     instances: Sequence[answers.InstanceAnswer]
+    failures: Sequence[FailureAnswer]
+    """The latest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class ReleaseView:
                 for name, colour in release.colours.items()
             ],
             routes=list(self._routes(release)) if is_latest else [],
-            warnings=[mask(warning) for warning in release.warnings],
+            warnings=self.warnings(release),
             waiting_for=None if waiting is None else mask(waiting),
             timeline=[
                 shown.TimelineEntry(answers.rfc3339(e.time), e.phase, e.by, mask(e.reason))
@@ -71,6 +71,11 @@ class ReleaseView:
             is_first=release.previous is None,
             smooth=release.smooth is not None,
         )
+
+    def warnings(self, release: Release) -> list[str]:
+        """What a release warns of."""
+        mask = self.mask(_services_of_release(release, self.view.state))
+        return [mask(warning) for warning in release.warnings]
 
     def _service(
         self, release: Release, name: str, colour: Colour, is_latest: bool, mask: Mask
@@ -114,16 +119,17 @@ class ReleaseView:
         """An application, without its template."""
         state = self.view.state
         services = [s for s in state.services.values() if s.application == application.name]
+        mask = self.mask(services_of(state, application.name))
         release = self.view.in_flight(application.name)
         return shown.ApplicationAnswer(
             name=application.name,
-            services=[self._application_service(s) for s in services],
+            services=[self._application_service(s, mask) for s in services],
             release=None if release is None else self.release(release),
             has_previous=application.previous is not None,
             leaving=application.leaving,
         )
 
-    def _application_service(self, service: Service) -> shown.ApplicationService:
+    def _application_service(self, service: Service, mask: Mask) -> shown.ApplicationService:
         return shown.ApplicationService(
             name=service.name,
             id=service.id,
@@ -133,6 +139,7 @@ class ReleaseView:
             routes=self.view.claims(service),
             leaving=service.leaving,
             instances=self.view.instances(service),
+            failures=list(self._failures(service.id, mask)),
         )
 
     # --- both ----------------------------------------------------------------------------

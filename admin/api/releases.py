@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from admin.controller import Outcome
 from gateway.core.commands import Command, ConfirmRelease, RollbackRelease, ShiftRelease
 from gateway.core.errors import Code, FieldError, Refused
 from gateway.core.model import Role
@@ -133,20 +134,26 @@ async def rollback(call: Call[ForceQuery, None], release: Release) -> Reply:
 async def _change(call: Call[Any, Any], command: Command, release: Release) -> Reply:
     tag_of = tag_of_release(release.id)
     outcome = await execute(call, command, tag_of)
-    after = outcome.after.releases[release.id]
-    answer = release_view(call.context, call.actor, outcome.after).release(after)
-    reply = written(call, outcome, lambda base: release_written(answer, base), tag_of)
+    reply = written(
+        call, outcome, lambda base: release_written(call, outcome, release.id, base), tag_of
+    )
     if call.key is not None and call.key in outcome.before.releases[release.id].keys:
         return replace(reply, headers=REPLAYED)  # it was carried out before a restart
     return reply
 
 
-def release_written(release: shown.ReleaseAnswer, base: answers.Written) -> shown.ReleaseWritten:
-    """A release after a change; warnings of both."""
-    members = fields(release)
-    members["warnings"] = list(dict.fromkeys([*release.warnings, *base.warnings]))
+def release_written(
+    call: Call[Any, Any], outcome: Outcome, id: str, base: answers.Written
+) -> shown.ReleaseWritten:
+    """The release of an id after a change; warnings of both."""
+    before = outcome.before.releases.get(id)
+    view = release_view(call.context, call.actor, outcome.after)
+    members = fields(view.release(outcome.after.releases[id]))
+    warnings = list(dict.fromkeys([*members["warnings"], *base.warnings]))
+    known = () if before is None else view.warnings(before)
     return shown.ReleaseWritten(
-        **members,
+        **(members | {"warnings": warnings}),
+        new_warnings=[warning for warning in warnings if warning not in known],
         generation=base.generation,
         applied=base.applied,
         dry_run=base.dry_run,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from admin.providers.process.problems import lack_of_ports
 from gateway.core.commands import MarkCoexist, PutService, RemoveService, ScaleService
-from gateway.core.errors import Code, Refused
+from gateway.core.errors import Code, FieldError, Refused
 from gateway.core.model import BY_HAND, Role, Service, ServiceId
 from gateway.core.names import find_service, matching, quote
 from gateway.core.state import State
@@ -15,7 +16,7 @@ from .auth import require
 from .context import NOTHING_OPEN, Context
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
-from .payload import invalid_path
+from .payload import invalid_path, refuse
 from .schemas import NoQuery, PageQuery, RemoveQuery, ServiceBody, ServicePatch, WriteQuery
 from .views import page, view
 from .writes import execute, fields, written
@@ -68,6 +69,7 @@ async def patch_service(call: Call[WriteQuery, ServicePatch]) -> Reply:
     tag_of = tag_of_service(name)
     command: ScaleService | MarkCoexist
     if body.scale is not None:
+        _check_ports(call.context, name, body.scale)
         command = ScaleService(name, body.scale)
     else:
         require(call.actor, Role.ADMIN)
@@ -77,6 +79,18 @@ async def patch_service(call: Call[WriteQuery, ServicePatch]) -> Reply:
     return written(
         call, outcome, lambda base: answers.ServiceWritten(**fields(base), service=after), tag_of
     )
+
+
+def _check_ports(context: Context, name: str, scale: int) -> None:
+    """Refuse a scale for which there are not ports enough, all services together."""
+    state = context.controller.state
+    found = find_service(state, name)
+    if found.launch is None or scale <= found.scale:
+        return
+    services = {**state.services, found.id: replace(found, scale=scale)}
+    message = lack_of_ports(services.values(), context.controller.settings)
+    if message is not None:
+        raise refuse([FieldError("scale", message)])
 
 
 async def delete_service(call: Call[RemoveQuery, None]) -> Reply:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli.calling import program
 from gateway.cli.options import Target, admin_options, json_option
 from gateway.cli.status import look, watch_option
+from gateway.core.release import Phase
+
+if TYPE_CHECKING:
+    from gateway.cli.standing import Release
+
+ROLLING_BACK, ROLLED_BACK = Phase.ROLLING_BACK, Phase.ROLLED_BACK
 
 
 @click.command()
@@ -67,8 +73,6 @@ def release(target: Target, id: str, watch: bool, as_json: bool) -> None:
 
 
 def _row(release: Mapping[str, Any]) -> tuple[object, ...]:
-    from gateway.cli.advice import first_line
-    from gateway.cli.harmless import harmless
     from gateway.cli.picture import phase_words, short_time
     from gateway.cli.standing import release_of
 
@@ -80,5 +84,15 @@ def _row(release: Mapping[str, Any]) -> tuple[object, ...]:
         phase_words(release["phase"]),
         short_time(release["created"]),
         timeline[0]["by"] if timeline else None,
-        harmless(first_line(release_of(release).reason)) if timeline else None,
+        _reason(release_of(release)) if timeline else None,
     )
+
+
+def _reason(release: Release) -> str:
+    from gateway.cli.advice import first_line
+    from gateway.cli.harmless import harmless
+
+    cause = release.cause
+    if cause is None or cause.reason or release.phase not in (ROLLING_BACK, ROLLED_BACK):
+        return harmless(first_line(release.reason))
+    return f"asked for by {harmless(cause.by)}"

@@ -7,7 +7,8 @@ shown, what comes next, and how the end of the waiting becomes an exit code.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -84,7 +85,7 @@ def ask(
 
 
 def tell(target: Target, answer: dict[str, Any], as_json: bool) -> None:
-    """Show what a change did and what comes next."""
+    """Show what a change did and what comes next; warnings only if they came with it."""
     from gateway.cli.advice import next_steps, outlook
     from gateway.cli.output import print_applied, print_json
     from gateway.cli.picture import picture_of_release
@@ -94,12 +95,13 @@ def tell(target: Target, answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    release, gateway = release_of(answer), program(target.admin)
+    new = _new_warnings(answer)
+    release, gateway = release_of(answer | {"warnings": new}), program(target.admin)
     if answer.get("dry_run"):
         print_picture(picture_of_release(release, target.clock.time()))
         print_applied(answer | {"warnings": ()})
         return
-    print_applied(answer)
+    print_applied(answer | {"warnings": new})
     click.echo(outlook(release, gateway))
     for step in next_steps(release, gateway):
         click.echo(f"  {style(step.command, bold=True)}  # {step.effect}")
@@ -113,7 +115,11 @@ def follow(
     verdict: Verdict,
     as_json: bool,
 ) -> None:
-    """Show a release until the verdict is given, then end with its exit code."""
+    """Show a release until the verdict is given, then end with its exit code.
+
+    A warning is told once: those that came with the change at once, later ones when they
+    come, those from before not again.
+    """
     from gateway.cli.client import path
     from gateway.cli.output import print_applied, print_json
     from gateway.cli.picture import picture_of_release
@@ -123,15 +129,17 @@ def follow(
 
     id, gateway = answer["id"], program(target.admin)
     failures: dict[str, Failure] = {}
+    told = frozenset(answer.get("warnings") or ())
 
     def picture(found: dict[str, Any]) -> Picture:
         release = release_of(found)
+        release = replace(release, warnings=tuple(w for w in release.warnings if w not in told))
         # the gateway forgets what went wrong with a service when it is gone
         failures.update((s.id, s.failures[0]) for s in release.services if s.failures)
         return picture_of_release(release, client.time())
 
     if not as_json:
-        print_applied(answer | {"warnings": ()})
+        print_applied(answer | {"warnings": _new_warnings(answer)})
     try:
         with screen(target.clock, as_json) as shown:
             last = watch(
@@ -155,6 +163,11 @@ def follow(
     else:
         _tell_end(release, code, gateway)
     context.exit(code)
+
+
+def _new_warnings(answer: Mapping[str, Any]) -> list[str]:
+    found = answer.get("new_warnings")
+    return list((answer.get("warnings") if found is None else found) or ())
 
 
 def _tell_end(release: Release, code: int, gateway: str) -> None:

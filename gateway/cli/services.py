@@ -85,7 +85,7 @@ def show(target: Target, name: str, as_json: bool) -> None:
     "endpoints",
     multiple=True,
     required=True,
-    metavar="HOST:PORT",
+    metavar="[https://]HOST:PORT",
     help="Where an instance listens; repeatable.",
 )
 @click.option("--coexist", is_flag=True, help="Join, with weight 0, a route another service holds.")
@@ -97,6 +97,20 @@ def show(target: Target, name: str, as_json: bool) -> None:
     show_default=True,
     help="How requests spread over the instances.",
 )
+@click.option(
+    "--in-flight",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Requests an instance is given at a time.  [default: limits.in_flight]",
+)
+@click.option(
+    "--server-name",
+    metavar="HOST",
+    help="What certificates of https endpoints must be for.  [default: the endpoint's host]",
+)
+@click.option(
+    "--no-verify", is_flag=True, help="Believe https endpoints whatever their certificates say."
+)
 @write_options
 @admin_options
 def register(
@@ -107,6 +121,9 @@ def register(
     coexist: bool,
     check_path: str | None,
     balancer: str,
+    in_flight: int | None,
+    server_name: str | None,
+    no_verify: bool,
     dry_run: bool,
     reason: str | None,
     as_json: bool,
@@ -130,6 +147,10 @@ def register(
     }
     if check_path is not None:
         body["health"] = {"path": check_path}
+    if in_flight is not None:
+        body["limits"] = {"in_flight": in_flight}
+    if server_name is not None or no_verify:
+        body["tls"] = {"server_name": server_name, "verify": not no_verify}
     answer = target.client().call(
         "PUT", path("services", name), write_query(dry_run, reason), body=body
     )

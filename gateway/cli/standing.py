@@ -97,12 +97,17 @@ class Release:
         return self.phase in (Phase.CONFIRMED, Phase.ROLLED_BACK)
 
     @property
-    def reason(self) -> str:
-        """Why it stands where it does, as its timeline says; may have several lines, or none."""
+    def cause(self) -> Entry | None:
+        """What of its timeline made it stand where it does."""
         for entry in self.timeline:
             if entry.phase == Phase.ROLLING_BACK:
-                return entry.reason
-        return self.timeline[-1].reason if self.timeline else ""
+                return entry
+        return self.timeline[-1] if self.timeline else None
+
+    @property
+    def reason(self) -> str:
+        """Why it stands where it does, as its timeline says; may have several lines, or none."""
+        return "" if self.cause is None else self.cause.reason
 
     def names(self, colour: Colour) -> tuple[str, ...]:
         """Names of the services of one colour."""

@@ -9,8 +9,8 @@ import pytest
 from admin.api import applications
 from admin.api.context import OpenWork
 from admin.api.redaction import redacted_template
-from gateway.core.model import Role, ServiceId
-from tests.support.api import Api, finish_removal, on_an_api
+from gateway.core.model import InstanceId, Role, ServiceId
+from tests.support.api import Api, Fell, finish_removal, on_an_api
 
 SECRET = "hunter22"
 TEMPLATE = f"""\
@@ -62,6 +62,21 @@ async def test_an_application_is_shown_with_its_services_and_template(api: Api) 
 
 
 @on_an_api
+async def test_what_goes_wrong_outside_of_a_release_is_shown_without_secrets(api: Api) -> None:
+    await deployed(api)
+    one = InstanceId("web-v1@127.0.0.1:20000")
+    api.launcher.fell["shop/web-v1"] = [Fell(one, f"ended: {SECRET}", output=(f"no {SECRET}",))]
+    web, page = (await api("GET", "applications/shop")).json["services"]
+    (failure,) = web["failures"]
+    assert (failure["instance"], failure["what"]) == (one, f"ended: {SECRET}")
+    assert page["failures"] == []
+    viewer = await api.token(Role.VIEWER)
+    seen = await api("GET", "applications/shop", token=viewer)
+    assert seen.json["services"][0]["failures"][0]["instance"] == one
+    assert SECRET not in str(seen.json)
+
+
+@on_an_api
 async def test_the_release_in_flight_is_part_of_its_application(api: Api) -> None:
     api.checks.failing |= {"web-v1@127.0.0.1:20000"}
     await api.deploy("shop", TEMPLATE)
@@ -105,6 +120,22 @@ async def test_tags_tell_nothing_of_secrets(api: Api) -> None:
     await api.reached(answer.json["id"], "confirmed")
     assert (await api("GET", "services/web-v1")).etag == tags[0]
     assert (await api("GET", "applications/shop")).etag != tags[1]  # another release made it
+
+
+@on_an_api
+async def test_a_scale_for_which_there_are_not_ports_enough_is_refused(api: Api) -> None:
+    ports = "".join(f"    aliyun.routing.port_{n}: p{n}.example\n" for n in range(80, 91))
+    await deployed(api, "shop", "web-v1:\n  image: web:1\n  labels:\n" + ports)
+    await deployed(api, "more", "page-v1:\n  image: page:1\n")
+    refused = await api("PATCH", "services/web-v1", {"scale": 910})
+    assert (refused.status, refused.places) == (422, ["scale"])
+    (error,) = refused.json["errors"]
+    assert "need 10011 ports, and providers.process.ports has 10000" in error["message"]
+    allowed = await api("PATCH", "services/web-v1?dry_run=true", {"scale": 909})
+    assert allowed.status == 200, "9999 and one are 10000"
+    assert (await api("PATCH", "services/page-v1", {"scale": 2})).status == 200
+    assert (await api("PATCH", "services/web-v1", {"scale": 909})).places == ["scale"]
+    assert (await api("GET", "services/web-v1")).json["scale"] == 1
 
 
 @on_an_api

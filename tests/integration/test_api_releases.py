@@ -96,7 +96,12 @@ async def test_a_held_route_says_so(api: Api) -> None:
     made = (await api.deploy("shop", V1 + more)).json
     held = {r["route"]: r["held"] for r in made["routes"]}
     assert held == {"shop.example/cart": True}
-    assert any("selectors only" in warning for warning in made["warnings"])
+    (warning,) = (w for w in made["warnings"] if "selectors only" in w)
+    assert made["new_warnings"] == made["warnings"]
+    await api.reached("shop-2", "pending_confirmation")
+    moved = (await api("POST", "releases/shop-2/confirm?force=true&dry_run=true")).json
+    assert warning in moved["warnings"]
+    assert warning not in moved["new_warnings"]
     assert (await api("GET", "routes/shop.example%2Fcart")).json["held"] is True
     assert (await api("GET", "routes/shop.example")).json["held"] is False
 

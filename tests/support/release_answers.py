@@ -122,10 +122,16 @@ def over(phase: str, reason: str = "") -> dict[str, Any]:
     )
 
 
-def written(release: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a change of a release."""
-    applied = {"workers": 2, "of": 2, "late": []}
-    return release | {"generation": 7, "applied": applied, "dry_run": False, "plan": None}
+def written(release: dict[str, Any], *new_warnings: str) -> dict[str, Any]:
+    """The answer to a change of a release, which brought these warnings."""
+    return release | {
+        "warnings": [*release["warnings"], *new_warnings],
+        "new_warnings": list(new_warnings),
+        "generation": 7,
+        "applied": {"workers": 2, "of": 2, "late": []},
+        "dry_run": False,
+        "plan": None,
+    }
 
 
 def application(release: dict[str, Any] | None, name: str = "nginx") -> dict[str, Any]:
@@ -133,10 +139,7 @@ def application(release: dict[str, Any] | None, name: str = "nginx") -> dict[str
     claim: dict[str, Any] = {"route": "nginx.localhost", "host": "nginx.localhost"}
     claim |= {"path": "/", "port": 80, "weight": 100, "share": 1.0}
     found = release["services"] if release else [service("nginx-v1", None)]
-    services = [
-        {k: v for k, v in s.items() if k != "failures"} | {"routes": [claim], "leaving": False}
-        for s in found
-    ]
+    services = [s | {"routes": [claim], "leaving": False} for s in found]
     return {
         "name": name,
         "services": services,

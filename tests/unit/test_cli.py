@@ -354,6 +354,26 @@ def test_register_sends_routes_endpoints_and_check(double: Double) -> None:
     assert re.search(r"shop\.example/api +0 +0 %", done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("options", "members"),
+    [
+        (("--in-flight", "8"), {"limits": {"in_flight": 8}}),
+        (("--server-name", "in.test"), {"tls": {"server_name": "in.test", "verify": True}}),
+        (("--no-verify",), {"tls": {"server_name": None, "verify": False}}),
+        ((), {}),
+    ],
+)
+def test_register_sends_limit_and_tls_only_where_asked_for(
+    double: Double, options: tuple[str, ...], members: dict[str, object]
+) -> None:
+    double.answer("PUT", "/api/v1/services/b", WRITTEN | {"service": SERVICE | {"routes": []}})
+    where = ("--route", "b.test", "--endpoint", "https://10.0.0.5")
+    done = gateway(double, "services", "register", "b", *where, *options)
+    assert done.exit_code == 0, done.output
+    sent = {k: v for k, v in double.last.body.items() if k in ("limits", "tls")}
+    assert sent == members
+
+
 def test_delete_says_what_is_still_open(double: Double) -> None:
     answer = WRITTEN | {"removed": False, "in_flight": 3, "websockets": 1}
     double.answer("DELETE", "/api/v1/services/shop-v1", answer, 202)

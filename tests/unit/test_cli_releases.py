@@ -483,6 +483,40 @@ def test_a_verb_refused_at_once_is_refused(double: Double) -> None:
     assert len(double.asked) == 1
 
 
+# -- warnings
+
+
+KNOWN, NEW, LATER = "the route is held", "web-v1 was not healthy", "web-v1 has left"
+
+
+@pytest.mark.parametrize("wait", [(), ("--wait",)])
+@pytest.mark.parametrize("verb", ["shift", "confirm", "rollback", "deploy"])
+def test_a_warning_is_told_by_the_command_that_brought_it_and_once(
+    double: Double, template: Path, verb: str, wait: tuple[str, ...]
+) -> None:
+    call = {
+        "shift": ("shift", "nginx", "10"),
+        "deploy": ("deploy", "nginx", "-f", str(template), *wait),
+    }.get(verb, (verb, "nginx", *wait))
+    before = {"warnings": [KNOWN]}
+    double.answer("POST", f"{APP}/{verb}", written(pending() | before, NEW))
+    double.answer("POST", DEPLOY, written(pending() | before, NEW))
+    end = over("rolled_back" if verb == "rollback" else "confirmed")
+    later = {"warnings": [KNOWN, LATER]}
+    double.answers_in_turn("GET", RELEASE, over("releasing") | later, end | later)
+    done = gateway(double, *call)
+    assert done.exit_code == 0, done.output
+    told = [done.output.count(warning) for warning in (KNOWN, NEW, LATER)]
+    assert told == [0, 1, 1 if wait and verb != "shift" else 0]
+
+
+def test_a_dry_run_tells_what_would_be_new(double: Double) -> None:
+    answer = written(pending() | {"warnings": [KNOWN]}, NEW) | {"dry_run": True, "applied": None}
+    double.answer("POST", f"{APP}/shift", answer)
+    output = gateway(double, "shift", "nginx", "10", "--dry-run").output
+    assert (output.count(KNOWN), output.count(NEW)) == (0, 1)
+
+
 # -- status, releases
 
 
@@ -585,6 +619,26 @@ def test_releases_are_listed_newest_first_and_of_one_application(double: Double)
     ]
     assert "2026-01-31 11:59:58Z" in done.stdout
     assert len(json.loads(gateway(double, "releases", "-n", "1", "--json").stdout)["releases"]) == 1
+
+
+def test_a_rollback_without_a_reason_says_who_asked_for_it(double: Double) -> None:
+    asked, told = over("rolled_back"), over("rolled_back", "not healthy")
+    asked["timeline"].insert(1, entry("2026-01-31T12:04:00.000Z", "rolling_back", "uid 7"))
+    found = {"releases": [asked, told, pending()], "next": None}
+    double.answer("GET", "/api/v1/releases", found)
+    _, first, second, third = gateway(double, "releases").stdout.splitlines()
+    assert first.rstrip().endswith("uid 1000   asked for by uid 7")
+    assert second.rstrip().endswith("uid 1000   not healthy")
+    assert third.rstrip().endswith("uid 1000")
+
+
+def test_status_says_why_a_service_does_not_run_though_nothing_is_released(double: Double) -> None:
+    found = application(None)
+    found["services"][0]["failures"] = [failure("ended with exit code 3", "no such module")]
+    double.answer("GET", APP, found)
+    done = gateway(double, "status", "nginx")
+    assert "ended with exit code 3" in done.stdout
+    assert "no such module" in done.stdout
 
 
 def test_a_release_is_shown_with_its_timeline(double: Double) -> None:

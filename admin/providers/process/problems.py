@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.core.errors import FieldError
 from gateway.core.model import CheckKind, Service
@@ -57,14 +57,22 @@ _WORDS = {"command": "the command", "entrypoint": "the program", "working_dir": 
 
 
 def _ports(template: Template, settings: Settings) -> Iterator[FieldError]:
+    if (message := lack_of_ports(template.services, settings)) is not None:
+        launched = [s for s in template.services if s.launch is not None]
+        yield FieldError(f"{max(launched, key=_ports_needed).name}.labels.scale", message)
+
+
+def lack_of_ports(services: Iterable[Service], settings: Settings) -> str | None:
+    """Why all instances of these services cannot run at once; None: there are ports enough."""
     first, last = settings.providers.process.ports
-    needs = {
-        s.name: s.scale * len(container_ports(s)) for s in template.services if s.launch is not None
-    }
-    if (total := sum(needs.values())) > last - first + 1:
-        greatest = max(needs, key=lambda name: needs[name])
-        yield FieldError(
-            f"{greatest}.labels.scale",
-            f"all instances together need {total} ports, and providers.process.ports has "
-            f"{last - first + 1}; lower the scale or widen the range",
-        )
+    total = sum(_ports_needed(s) for s in services if s.launch is not None)
+    if total <= last - first + 1:
+        return None
+    return (
+        f"all instances together need {total} ports, and providers.process.ports has "
+        f"{last - first + 1}; lower the scale or widen the range"
+    )
+
+
+def _ports_needed(service: Service) -> int:
+    return service.scale * len(container_ports(service))
