@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
 from gateway.core.errors import STATUS, Code
+from gateway.runtime.programs import installed_version
 
 from . import answers
 from .operation import Operation
@@ -50,7 +50,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Release Gateway admin API",
-            "version": _version(),
+            "version": installed_version(),
             "description": "Applications, releases, routes, weights, services and instances of the "
             "gateway. Errors are "
             "RFC 9457 problems; a change is answered once every serving worker has applied it.",
@@ -202,10 +202,3 @@ def _responses(operation: Operation, schemas: Mapping[tuple[Any, _Mode], Any]) -
         }
     found["default"] = {"$ref": "#/components/responses/Problem"}
     return found
-
-
-def _version() -> str:
-    try:
-        return version("release-gateway")
-    except PackageNotFoundError:
-        return "0"

@@ -20,7 +20,6 @@ from pydantic import TypeAdapter, ValidationError
 
 FORMAT = 2
 
-_STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 Json = dict[str, object]
 
 
@@ -28,11 +27,16 @@ class UnknownForm(Exception):  # noqa: N818 - says what it is
     """A document that this version cannot take over from."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandedListener:
-    """A listening socket of the data plane."""
+class _Strict:
+    """No key too many and no type that is only like the one wanted."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __slots__ = ()
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True)
+class HandedListener(_Strict):
+    """A listening socket of the data plane."""
 
     fd: int
     slot: int
@@ -40,10 +44,8 @@ class HandedListener:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedUnix:
+class HandedUnix(_Strict):
     """A listening Unix socket and its file; `inode` -1: the file is somebody else's."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     fd: int
     path: str
@@ -51,10 +53,8 @@ class HandedUnix:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedResources:
+class HandedResources(_Strict):
     """`resources.Resources`."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     lock: int
     listeners: tuple[HandedListener, ...]
@@ -74,10 +74,8 @@ class HandedResources:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedChild:
+class HandedChild(_Strict):
     """A worker, or the control process, with what its link holds in the middle (base64)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     slot: int | None
     """None for the control process."""
@@ -97,10 +95,8 @@ class HandedChild:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedBackend:
+class HandedBackend(_Strict):
     """A process of a service."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     id: str
     service: str
@@ -115,10 +111,8 @@ class HandedBackend:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedProcesses:
+class HandedProcesses(_Strict):
     """`processes.Processes`: the table, launches that wait, ends not told yet."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     backends: tuple[HandedBackend, ...]
     waiting: tuple[Json, ...]
@@ -126,10 +120,8 @@ class HandedProcesses:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(_Strict):
     """The whole document."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     format: int
     settings: Json

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+DISTRIBUTION = "release-gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +26,11 @@ class Programs:
 
 
 PROGRAMS = Programs()
+
+
+def installed_version() -> str:
+    """The version of this program; "0": it runs from files that nobody installed."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "0"

@@ -1,10 +1,16 @@
-"""A configuration read again while the gateway runs: taken whole, or not at all."""
+"""The settings in force: the file as it was last taken, and the certificates it names.
+
+A file that is read again is taken whole, or not at all. Children are given the settings
+from here, each with what it may know of the certificates.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from .certificates import Keeper
 from .configuration import BadConfiguration, load, refused_changes
 from .settings import Settings
 
@@ -15,6 +21,41 @@ class NotTaken(Exception):  # noqa: N818 - says what happened
     def __init__(self, reasons: Sequence[str]) -> None:
         self.reasons = tuple(reasons)
         super().__init__("; ".join(reasons))
+
+
+class InForce:
+    """See the module. `path` is the configuration file's, if there is one."""
+
+    def __init__(self, settings: Settings, path: Path | None) -> None:
+        self.settings = settings
+        self.path = path
+        self._certificates = Keeper()
+        self._certificates.take(settings)
+
+    def take_again(self) -> bool:
+        """Read the file and all certificates again; is a setting different?
+
+        Raises `NotTaken`; what was in force then stays so.
+        """
+        before = self.settings
+        self.settings = reread(before, self.path)
+        self._certificates.take(self.settings)
+        return self.settings != before
+
+    def look(self, now_s: float) -> bool:
+        """Read certificates that have changed, if it is time to; is anything different?"""
+        return self._certificates.look(now_s)
+
+    def for_worker(self, workers: int) -> Settings:
+        """What a worker is given: their limits are the gateway's divided by their number."""
+        return self._certificates.for_worker(self._among(workers))
+
+    def for_control(self, workers: int) -> Settings:
+        """What the control process is given: no keys."""
+        return self._certificates.for_control(self._among(workers))
+
+    def _among(self, workers: int) -> Settings:
+        return dataclasses.replace(self.settings, workers=workers)
 
 
 def reread(current: Settings, path: Path | None) -> Settings:

@@ -9,13 +9,11 @@ nothing of requests, routes or the store.
 
 Invariants:
 * after the gateway was up once, nothing but TERM or INT ends it;
-* a worker of a former program (`upgrade.py`) is told to go when all new ones serve;
-* the control process and the backends are stopped after the last worker is gone.
+* a worker of a former program (`upgrade.py`) is told to go when all new ones serve.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import selectors
@@ -25,7 +23,6 @@ from enum import Enum, auto
 from pathlib import Path
 
 from . import children, messages
-from .certificates import Keeper
 from .children import Post
 from .crew import Death
 from .fleet import Fleet
@@ -33,11 +30,12 @@ from .handover import Handover
 from .link import Message
 from .messages import T, WorkerState
 from .processes import Processes
-from .programs import Programs
-from .reload import NotTaken, reread
+from .programs import Programs, installed_version
+from .reload import InForce, NotTaken
 from .resources import Resources
 from .settings import Settings
 from .signals import SignalQueue
+from .stopping import Stopping
 from .succession import Arrival, Departure
 from .systemd import Notifier
 from .watch import Patience
@@ -50,9 +48,6 @@ EXIT_REFUSED = 2
 
 CRASH_LOOP = 5
 """Failures in a row, before the gateway was ever up, that end it."""
-GRACE_S = 2.0
-"""How much longer than it was given a child may take to stop."""
-CONTROL_STOP_S = 5.0
 SERVING = "serving"
 """What the service manager is told in normal times."""
 _TICK_S = 0.25
@@ -66,16 +61,11 @@ SIGNALS = (
 
 
 class Phase(Enum):
-    """The life of the gateway. It only goes downwards in this list."""
+    """Was the gateway up once? Then only its operators end it."""
 
     STARTING = auto()
     UP = auto()
     """A worker and the control process have been ready."""
-    DRAINING = auto()
-    """Workers finish their work, nobody is replaced."""
-    STOPPING_REST = auto()
-    """The control process and the backends."""
-    OVER = auto()
 
 
 class Supervisor:
@@ -92,8 +82,7 @@ class Supervisor:
         manager: Notifier,
         handed: Handover | None,
     ) -> None:
-        self._settings = settings
-        self._config_path = config_path
+        self._in_force = InForce(settings, config_path)
         self._programs = programs
         self._resources = resources
         self._signals = signals
@@ -105,8 +94,6 @@ class Supervisor:
         self._fleet = Fleet(resources, self._selector, patience, slots, children)
         self._crew = self._fleet.crew
         self._processes = Processes(resources.home, handed.processes if handed else None)
-        self._certificates = Keeper()
-        self._certificates.take(settings)
         self._phase = Phase.STARTING if handed is None else Phase.UP
         self._departure = Departure(
             programs.check, programs.itself, resources, self._fleet, self._processes
@@ -115,8 +102,7 @@ class Supervisor:
         if handed is not None:
             self._fleet.generation = handed.generation
             self._arrival = Arrival(self._fleet, self._dismiss, self._release_control)
-        self._is_cut = False
-        """Told to stop twice."""
+        self._stopping = Stopping(self._fleet, self._processes)
         self._exit: tuple[int, str | None] = (EXIT_STOPPED, None)
 
     def run(self) -> tuple[int, str | None]:
@@ -126,9 +112,12 @@ class Supervisor:
                 log.info("%s", line)
         else:
             formers = len(self._fleet.formers)
-            log.info("this program took over, pid %d, %d former workers", os.getpid(), formers)
+            number = installed_version()
+            log.info(
+                "version %s took over, pid %d, %d former workers", number, os.getpid(), formers
+            )
         try:
-            while self._phase is not Phase.OVER:
+            while not self._stopping.is_over:
                 self._pass()
         finally:
             self._departure.give_up()
@@ -163,18 +152,22 @@ class Supervisor:
         self._crew.look(now_s)
         self._departure.look(now_s)
         self._processes.look(now_s, self._fleet.control.pid)
-        self._go_down(now_s)
+        self._stopping.step()
         self._fill(now_s)
         self._processes.launch_waiting()
-        if self._certificates.look(now_s):
+        if self._in_force.look(now_s):
             self._send_settings()
         self._arrive()
         self._fleet.tell(self._is_stopping, self._processes)
         self._depart()
 
     @property
+    def _settings(self) -> Settings:
+        return self._in_force.settings
+
+    @property
     def _is_stopping(self) -> bool:
-        return self._phase not in (Phase.STARTING, Phase.UP)
+        return self._stopping.has_begun
 
     # -- what children say and do
 
@@ -190,7 +183,7 @@ class Supervisor:
                     self._check_up()
             case T.LEAVING if not self._is_stopping:
                 log.info("%s was told to leave", post.name)
-                self._drain(post, 0.0, self._settings.timeouts.drain)
+                self._stopping.drain(post, 0.0, self._settings.timeouts.drain)
             case T.DRAINED:
                 log.info("%s has drained, %d connections were cut", post.name, message["cut"])
             case T.LAUNCH:
@@ -204,7 +197,8 @@ class Supervisor:
         """Is the gateway up now?"""
         fleet = self._fleet
         is_control_up = fleet.control.state is WorkerState.SERVING
-        if self._phase is Phase.STARTING and is_control_up and fleet.is_serving:
+        is_starting = self._phase is Phase.STARTING and not self._is_stopping
+        if is_starting and is_control_up and fleet.is_serving:
             self._phase = Phase.UP
             log.info("the gateway is up, pid %d, %d workers", os.getpid(), len(fleet.workers))
             self._manager.ready(SERVING)
@@ -264,8 +258,7 @@ class Supervisor:
         match number:
             case signal.SIGTERM | signal.SIGINT if self._is_stopping:
                 log.info("%s again: what is open is cut", number.name)
-                self._is_cut = True
-                self._stop(0.0, 0.0)
+                self._stopping.cut()
             case signal.SIGTERM | signal.SIGINT:
                 timeouts = self._settings.timeouts
                 lame_duck_s = timeouts.lame_duck if self._fleet.is_serving else 0.0
@@ -273,7 +266,7 @@ class Supervisor:
                 self._stop(lame_duck_s, timeouts.drain)
             case signal.SIGHUP if not self._is_stopping:
                 self._reload()
-            case signal.SIGUSR2 if self._phase is Phase.UP:
+            case signal.SIGUSR2 if self._phase is Phase.UP and not self._is_stopping:
                 self._manager.reloading("checking the program that is to take over")
                 if not self._departure.ask(self._settings):
                     self._manager.ready(f"{SERVING}; not upgraded, the log says why")
@@ -285,20 +278,18 @@ class Supervisor:
 
     def _reload(self) -> None:
         self._manager.reloading("reading the configuration")
-        before = self._settings
         try:
-            self._settings = reread(self._settings, self._config_path)
+            is_different = self._in_force.take_again()
         except NotTaken as refused:
             for reason in refused.reasons:
                 log.error("configuration not taken: %s", reason)
             self._manager.ready(f"{SERVING}; configuration not taken, the log says why")
             return
         self._manager.ready(SERVING)
-        if self._settings != before:
+        if is_different:
             self._departure.ask_again(self._settings)
-        self._certificates.take(self._settings)
         self._send_settings()
-        log.info("configuration read again from %s", self._config_path)
+        log.info("configuration read again from %s", self._in_force.path)
 
     def _send_settings(self) -> None:
         for post in self._fleet.posts:
@@ -307,11 +298,10 @@ class Supervisor:
                 self._crew.send(post, messages.settings(self._settings_of(post)))
 
     def _settings_of(self, post: Post) -> Settings:
-        """With the number of workers: their limits are the gateway's divided by it."""
-        settings = dataclasses.replace(self._settings, workers=len(self._fleet.workers))
+        workers = len(self._fleet.workers)
         if post.slot is None:
-            return self._certificates.for_control(settings)
-        return self._certificates.for_worker(settings)
+            return self._in_force.for_control(workers)
+        return self._in_force.for_worker(workers)
 
     # -- the way down
 
@@ -321,47 +311,9 @@ class Supervisor:
 
     def _stop(self, lame_duck_s: float, deadline_s: float) -> None:
         if not self._is_stopping:
-            self._phase = Phase.DRAINING
             self._departure.give_up()
-            longest_s = lame_duck_s + deadline_s + self._processes.longest_grace_s
-            self._manager.stopping("draining", longest_s + GRACE_S + CONTROL_STOP_S)
-        for post in (*self._fleet.workers, *self._fleet.formers):
-            # A former one that drains already keeps its deadline, unless all is cut.
-            is_leaving = self._fleet.is_former(post) and post.state is WorkerState.DRAINING
-            if not is_leaving or self._is_cut:
-                self._drain(post, lame_duck_s, deadline_s)
-        if self._phase is Phase.STOPPING_REST:
-            self._close_processes()
-            if self._fleet.control.child is not None:
-                self._fleet.control.child.kill_by_s = time.monotonic()
-
-    def _drain(
-        self, post: Post, lame_duck_s: float, deadline_s: float, *, is_replaced: bool = False
-    ) -> None:
-        if post.child is None:
-            return
-        post.state = WorkerState.DRAINING
-        post.child.kill_by_s = time.monotonic() + lame_duck_s + deadline_s + GRACE_S
-        self._crew.send(post, messages.drain(lame_duck_s, deadline_s, is_replaced=is_replaced))
-
-    def _go_down(self, now_s: float) -> None:
-        if self._phase is Phase.DRAINING and not self._fleet.has_workers:
-            self._phase = Phase.STOPPING_REST
-            self._fleet.tell(True, self._processes)  # the last roster: no worker is left
-            self._close_processes()
-            self._stop_control(now_s)
-        is_alone = self._fleet.control.child is None and self._processes.is_empty
-        if self._phase is Phase.STOPPING_REST and is_alone:
-            self._phase = Phase.OVER
-
-    def _close_processes(self) -> None:
-        self._processes.close(time.monotonic(), GRACE_S if self._is_cut else None)
-
-    def _stop_control(self, now_s: float) -> None:
-        control = self._fleet.control
-        self._crew.send(control, messages.stop())
-        if control.child is not None:
-            control.child.kill_by_s = now_s + CONTROL_STOP_S
+            self._manager.stopping("draining", self._stopping.longest_s(lame_duck_s, deadline_s))
+        self._stopping.begin(lame_duck_s, deadline_s)
 
     # -- from one program to the next
 
@@ -385,11 +337,11 @@ class Supervisor:
 
     def _dismiss(self, former: Post) -> None:
         timeouts = self._settings.timeouts
-        self._drain(former, timeouts.lame_duck, timeouts.drain, is_replaced=True)
+        self._stopping.drain(former, timeouts.lame_duck, timeouts.drain, is_replaced=True)
 
     def _release_control(self) -> None:
         self._fleet.control.state = WorkerState.DRAINING
-        self._stop_control(time.monotonic())
+        self._stopping.release_control()
 
     # -- posts
 

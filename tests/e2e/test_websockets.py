@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import Server, ServerConnection, serve
 
 from tests.support.gateway import Gateway
-from tests.support.processes import wait_until
+from tests.support.processes import children, wait_until
 
 HOST = "chat.example"
 
@@ -135,3 +136,52 @@ def test_a_worker_and_a_gateway_that_leave_tell_their_clients(
     assert [end_of(s) for s in others] == [1001] * len(others)
     assert gateway.process.wait(15) == 0
     assert gateway.said("connections were cut") == gateway.said(", 0 connections were cut") > 0
+
+
+def test_what_a_hangup_changes_elsewhere_leaves_every_socket_open(
+    gateway: Gateway, chats: tuple[Chat, Chat], stack: contextlib.ExitStack
+) -> None:
+    gateway.api.set_weights(HOST, v1=1, v2=0)
+    sockets = [opened(gateway, stack) for _ in range(8)]
+    for changes, says in (
+        ({"limits": {"connections": 500}, "ejection": {"failures": 9}}, "read again"),
+        ({"affinity": {"enabled": False}, "timeouts": {"lame_duck": 1, "drain": 9}}, "read again"),
+        ({"limits": {"no_such": 1}}, "configuration not taken"),
+    ):
+        gateway.config |= changes
+        gateway.write_config()
+        before = gateway.said(says)
+        gateway.kill(gateway.supervisor, signal.SIGHUP)
+        gateway.wait_said(says, before)
+        assert {talk(s, "still here") for s in sockets} == {"v1"}
+    assert chats[0].ends == []
+
+
+def test_an_upgrade_tells_the_sockets_it_found_after_the_lame_duck_and_no_others(
+    tmp_path: Path, chats: tuple[Chat, Chat]
+) -> None:
+    lame_duck_s = 4.0
+    timeouts = {"lame_duck": lame_duck_s, "drain": 20}
+    with Gateway(tmp_path / "g", timeouts=timeouts) as gateway, contextlib.ExitStack() as inner:
+        gateway.api.register("v1", HOST, chats[0].port)
+        former = set(gateway.workers.values())
+        found = [opened(gateway, inner) for _ in range(8)]
+        assert {talk(s, "hello") for s in found} == {"v1"}
+        told_s = time.monotonic()
+        gateway.kill(gateway.supervisor, signal.SIGUSR2)
+        during = 0
+        # Not before, however slow this machine is: who drains was told so after the signal.
+        while time.monotonic() < told_s + lame_duck_s - 0.5:
+            assert {talk(s, "still here") for s in found} == {"v1"}
+            assert talk(opened(gateway, inner), "new here") == "v1"
+            during += 1
+        assert during > 1
+        gateway.wait_said("info supervisor upgraded", timeout_s=40)
+        later = [opened(gateway, inner) for _ in range(8)]
+        assert [end_of(s) for s in found] == [1001] * 8
+        wait_until(lambda: not former & set(children(gateway.supervisor)), 40, "the former to go")
+        assert {talk(s, "still here") for s in later} == {"v1"}
+        assert talk(opened(gateway, inner), "new here") == "v1"
+        assert (
+            gateway.said("has drained") == gateway.said("has drained, 0 connections were cut") == 2
+        )

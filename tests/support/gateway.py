@@ -206,6 +206,8 @@ class Gateway:
         """What the supervisor's process does before it becomes a gateway."""
         self.environment: dict[str, str] = {}
         """Variables of its own."""
+        self.python = sys.executable
+        """The interpreter, and by it the installation, that is run."""
         self._family: set[int] = set()
 
     @staticmethod
@@ -239,7 +241,7 @@ class Gateway:
         self.write_config()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gateway", "run", "-c", str(self.config_file)],
+                [self.python, "-P", "-m", "gateway", "run", "-c", str(self.config_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
