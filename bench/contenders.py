@@ -12,7 +12,7 @@ from pathlib import Path
 from . import procfs
 from .backends import Backends
 from .certificate import Certificate, certificate
-from .gateway import ask, gateway
+from .gateway import Gateway, ask, gateway
 from .programs import Program, free_ports, on_cpus
 from .templates import ONE_THREAD, command
 from .tools import Tool, find
@@ -107,15 +107,24 @@ def contenders(
 def _gateway(folder: Path, behind: Backends, shown: Certificate, running: ExitStack) -> Contender:
     (secure,) = free_ports(1)
     entrypoint = {"listen": f"127.0.0.1:{secure}", "tls": shown.setting}
-    front = running.enter_context(gateway(folder, workers=1, entrypoints={"secure": entrypoint}))
-    for row in ROUTES:
-        for number, port in enumerate(behind.ports, 1):
-            front.api.register(f"{row.value}-v{number}", row.host, port)
-        front.api.set_weights(row.host, {f"{row.value}-v1": 90, f"{row.value}-v2": 10})
-        front.api.set_affinity(row.host, row is Row.STICKY)
-        front.wait_answer(row.host)
-    front.wait_calm(0.3)
+    front = running.enter_context(routed(folder, behind, entrypoints={"secure": entrypoint}))
     return Contender(GATEWAY, front.pid, {**dict.fromkeys(ROUTES, front.port), Row.SECURE: secure})
+
+
+@contextmanager
+def routed(
+    folder: Path, behind: Backends, workers: int = 1, **settings: object
+) -> Iterator[Gateway]:
+    """A gateway with both routes, and these settings."""
+    with gateway(folder, workers, **settings) as front:
+        for row in ROUTES:
+            for number, port in enumerate(behind.ports, 1):
+                front.api.register(f"{row.value}-v{number}", row.host, port)
+            front.api.set_weights(row.host, {f"{row.value}-v1": 90, f"{row.value}-v2": 10})
+            front.api.set_affinity(row.host, row is Row.STICKY)
+            front.wait_answer(row.host)
+        front.wait_calm(0.3)
+        yield front
 
 
 def _peer(

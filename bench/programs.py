@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -116,9 +116,18 @@ def on_cpus(cpus: frozenset[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def split_cpus() -> tuple[frozenset[int], frozenset[int]]:
-    """The CPUs for what is measured, and for load and backends; all for both if there is one only."""
-    usable = sorted(os.sched_getaffinity(0))
+def split_cpus(wanted: int = 1) -> tuple[frozenset[int], frozenset[int]]:
+    """The CPUs for what is measured, and for load and backends; all for both if there is one only.
+
+    `wanted`: so many for what is measured, if as many are left for the others, else one.
+    """
+    return split_of(os.sched_getaffinity(0), wanted)
+
+
+def split_of(cpus: Collection[int], wanted: int) -> tuple[frozenset[int], frozenset[int]]:
+    """`split_cpus`, of these."""
+    usable = sorted(cpus)
     if len(usable) < 2:
         return frozenset(usable), frozenset(usable)
-    return frozenset(usable[-1:]), frozenset(usable[:-1])
+    at = len(usable) - (wanted if 2 * wanted <= len(usable) else 1)
+    return frozenset(usable[at:]), frozenset(usable[:at])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from . import (
+    access_log,
+    bodies,
     chaos,
     conformance,
     cpu,
@@ -10,9 +12,13 @@ from . import (
     fuzzing,
     holding,
     kills,
+    latency,
     releases,
     soak,
+    tls_cpu,
     tls_memory,
+    two_workers,
+    websockets,
     weight_change,
     weights_under_load,
 )
@@ -34,6 +40,12 @@ SUITE = (
         cpu_others.run,
         (*USUAL, *cpu_others.PEERS),
     ),
+    Benchmark("bodies", "CPU time and memory for longer bodies", bodies.run),
+    Benchmark("tls-cpu", "CPU time for TLS", tls_cpu.run),
+    Benchmark("websockets", "CPU time per WebSocket message", websockets.run),
+    Benchmark("access-log", "CPU time for the access log", access_log.run),
+    Benchmark("latency", "Latency at the same rate for all", latency.run),
+    Benchmark("two-workers", "CPU time per request with two workers", two_workers.run),
 )
 """What runs when nothing is named; the figures of docs/performance.md."""
 

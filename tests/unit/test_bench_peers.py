@@ -22,6 +22,7 @@ NAMES = (
     "SECURE",
     "CERTIFICATE",
     "KEY",
+    "ECHO",
 )
 VALUES = dict.fromkeys(NAMES, 1)
 FILES = sorted(templates.FOLDER.iterdir())

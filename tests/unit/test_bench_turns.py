@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import turns
+from bench.bodies import peak
 from bench.generators import Volley
+from bench.programs import split_of
 from bench.results import Scope
 from bench.turns import Lane, Rounds, Sample, costs, order, pairs, ratio, take_turns
 
@@ -71,3 +74,33 @@ def test_costs_come_with_rates_and_ratios_with_intervals() -> None:
     assert figures[0].text == "20 us (10 to 30)"
     assert figures[0].note == "500 messages per second"
     assert figures[2].text == "2 (2 to 2)"
+
+
+def test_the_most_is_what_was_seen_while_the_work_went_on() -> None:
+    values = iter((10, 50))
+    seen: list[int] = []
+    enough = threading.Event()
+
+    def memory() -> int:
+        seen.append(next(values, 20))
+        if len(seen) > 3:
+            enough.set()
+        return seen[-1]
+
+    assert peak(memory, enough.wait) == 50
+
+
+@pytest.mark.parametrize(
+    ("usable", "wanted", "split"),
+    [
+        ({0}, 1, ({0}, {0})),
+        ({0, 1}, 1, ({1}, {0})),
+        ({0, 1}, 2, ({1}, {0})),
+        ({0, 1, 2}, 2, ({2}, {0, 1})),
+        ({0, 1, 2, 3}, 2, ({2, 3}, {0, 1})),
+    ],
+)
+def test_those_who_are_measured_have_cpus_of_their_own(
+    usable: set[int], wanted: int, split: tuple[set[int], set[int]]
+) -> None:
+    assert [set(cpus) for cpus in split_of(usable, wanted)] == list(split)
