@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -141,28 +142,46 @@ class Gateway:
                 return
 
 
-@contextmanager
-def gateway(folder: Path, workers: int, **settings: object) -> Iterator[Gateway]:
-    """A gateway that keeps its state in `folder`, which may hold a store already.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """How to start a gateway, and where it will listen."""
 
-    `entrypoints` among the settings come on top of the one that all have.
+    command: tuple[str, ...]
+    port: int
+    admin_port: int
+
+
+def prepare(folder: Path, workers: int, **settings: object) -> Prepared:
+    """The configuration of a gateway that keeps its state in `folder`, which may hold a store already.
+
+    `entrypoints` and `timeouts` among the settings come on top of those that all have.
     """
-    others = settings.pop("entrypoints", {})
-    assert isinstance(others, dict)
     port, admin_port = free_ports(2)
     configuration = {
-        "entrypoints": {"public": {"listen": f"127.0.0.1:{port}"}, **others},
         "admin": {"listen": f"127.0.0.1:{admin_port}", "auth": "none"},
         "state_dir": "state",
         "workers": workers,
-        "timeouts": {"lame_duck": 0, "drain": 2},
         **settings,
+        "entrypoints": {"public": {"listen": f"127.0.0.1:{port}"}}
+        | _more(settings.get("entrypoints")),
+        "timeouts": {"lame_duck": 0, "drain": 2} | _more(settings.get("timeouts")),
     }
     file = folder / "gateway.yaml"
     file.write_bytes(orjson.dumps(configuration))  # JSON is YAML
     command = (sys.executable, "-P", "-m", "gateway", "run", "-c", str(file))
-    with Program(command, folder / "gateway.log", cwd=folder) as program:
-        found = Gateway(program, port, admin_port, workers)
+    return Prepared(command, port, admin_port)
+
+
+def _more(setting: object) -> dict[str, object]:
+    return setting if isinstance(setting, dict) else {}
+
+
+@contextmanager
+def gateway(folder: Path, workers: int, **settings: object) -> Iterator[Gateway]:
+    """A gateway with all its workers, see `prepare`."""
+    prepared = prepare(folder, workers, **settings)
+    with Program(prepared.command, folder / "gateway.log", cwd=folder) as program:
+        found = Gateway(program, prepared.port, prepared.admin_port, workers)
         found.wait_serving()
         yield found
 

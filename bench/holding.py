@@ -11,7 +11,6 @@ several addresses of 127.0.0.0/8, as one has not enough ports for all of them.
 
 from __future__ import annotations
 
-import resource
 import socket
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from .backends import backends
 from .clients import Plan
 from .gateway import Gateway, gateway
 from .heads import browser_heads
+from .holders import connected, descriptors, served
 from .load import Load
 from .results import Figure, Findings, Scope
 from .stage import HOST, SERVICES
@@ -37,7 +37,6 @@ CLIENTS = 16
 PAUSE_S = 0.01
 MEASURE_S = 6.0
 QUICK_MEASURE_S = 2.0
-PER_ADDRESS = 5_000
 DRIP_S = 1.0
 """Each slow head gets a byte that often."""
 SETTLE_S = 1.0
@@ -60,7 +59,7 @@ class Found:
 
 def run(scope: Scope) -> Findings:
     """See the module."""
-    idle = min(QUICK_IDLE if scope.quick else IDLE, _descriptors() - SPARE)
+    idle = min(QUICK_IDLE if scope.quick else IDLE, descriptors() - SPARE)
     slow = min(QUICK_SLOW if scope.quick else SLOW, idle)
     figures: list[Figure] = []
     details: dict[str, object] = {"slow_heads": slow}
@@ -128,7 +127,7 @@ def _measure(scope: Scope, transport: str, idle: int, slow: int) -> Found:
                     sock.close()
             time.sleep(SETTLE_S)
             scope.say(f"{transport}, {slow:,} slow heads")
-            attackers = [_connected(front.port, number) for number in range(slow)]
+            attackers = [connected(front.port, number) for number in range(slow)]
             since_slow = time.monotonic()
             while time.monotonic() - since_slow < measure_s:
                 for sock in attackers:
@@ -155,21 +154,10 @@ def _plan(front: Gateway) -> Plan:
     )
 
 
-def _connected(port: int, number: int) -> socket.socket:
-    sock = socket.socket()
-    sock.settimeout(5.0)
-    sock.setsockopt(socket.SOL_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
-    sock.bind((f"127.0.1.{1 + number // PER_ADDRESS}", 0))
-    sock.connect(("127.0.0.1", port))
-    return sock
-
-
 def _used(port: int, number: int, head: bytes) -> socket.socket | None:
     """A connection that has had an answer."""
     try:
-        sock = _connected(port, number)
-        sock.sendall(head)
-        return sock if sock.recv(4096).startswith(b"HTTP/1.1 200 ") else None
+        return served(port, head, number)
     except OSError:
         return None
 
@@ -181,10 +169,3 @@ def _said_408(sock: socket.socket) -> bool:
         return False
     finally:
         sock.close()
-
-
-def _descriptors() -> int:
-    """How many files this process may open, now that it asks for as many as it can get."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard

@@ -13,8 +13,10 @@ from . import (
     holding,
     kills,
     latency,
+    memory,
     releases,
     soak,
+    starting,
     tls_cpu,
     tls_memory,
     two_workers,
@@ -45,6 +47,8 @@ SUITE = (
     Benchmark("websockets", "CPU time per WebSocket message", websockets.run),
     Benchmark("access-log", "CPU time for the access log", access_log.run),
     Benchmark("latency", "Latency at the same rate for all", latency.run),
+    Benchmark("memory", "Memory", memory.run),
+    Benchmark("starting", "Starting, and starting again", starting.run),
     Benchmark("two-workers", "CPU time per request with two workers", two_workers.run),
 )
 """What runs when nothing is named; the figures of docs/performance.md."""

@@ -10,19 +10,16 @@ number of plain ones before.
 
 from __future__ import annotations
 
-import resource
 import socket
-import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-import trustme
 
 from . import procfs
 from .backends import backends
+from .certificate import certificate
 from .gateway import Gateway, gateway
 from .heads import browser_heads
+from .holders import connected, descriptors, served
 from .programs import free_ports
 from .results import Figure, Findings, Scope
 from .stage import HOST, SERVICES
@@ -42,9 +39,7 @@ RECORD_HEAD = bytes.fromhex("1603010200010001fc0303")
 def run(scope: Scope) -> Findings:
     """See the module."""
     count = QUICK_CONNECTIONS if scope.quick else CONNECTIONS
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    count = min(count, (hard - SPARE) // 3)
+    count = min(count, (descriptors() - SPARE) // 3)
     figures: list[Figure] = []
     for transport in TRANSPORTS:
         figures += _measure(scope, transport, count)
@@ -54,13 +49,13 @@ def run(scope: Scope) -> Findings:
 def _measure(scope: Scope, transport: str, count: int) -> list[Figure]:
     folder = scope.folder / transport
     folder.mkdir()
-    context = _certificate(folder)
+    shown = certificate(folder, HOST)
+    context = shown.client()
     (port,) = free_ports(1)
     handshake_s = QUICK_HANDSHAKE_S if scope.quick else HANDSHAKE_S
-    tls = {"certificates": [{"cert": "cert.pem", "key": "key.pem"}]}
     settings = {
         "transport": transport,
-        "entrypoints": {"secure": {"listen": f"127.0.0.1:{port}", "tls": tls}},
+        "entrypoints": {"secure": {"listen": f"127.0.0.1:{port}", "tls": shown.setting}},
         "timeouts": {
             "lame_duck": 0,
             "drain": 2,
@@ -74,16 +69,18 @@ def _measure(scope: Scope, transport: str, count: int) -> list[Figure]:
         front.wait_calm(0.3)
         head = browser_heads(HOST, 1)[0]
         for _ in range(20):
-            _served(port, head, context).close()
+            served(port, head, context=context, host=HOST).close()
         scope.say(f"{transport}, {count:,} plain connections")
-        plain_each, plain = _growth(front, count, lambda: _served(front.port, head, None))
+        plain_each, plain = _growth(front, count, lambda: served(front.port, head))
         scope.say(f"{transport}, {count:,} TLS connections")
-        tls_each, held = _growth(front, count, lambda: _served(port, head, context))
+        tls_each, held = _growth(
+            front, count, lambda: served(port, head, context=context, host=HOST)
+        )
         scope.say(f"{transport}, {count:,} handshakes that stall")
         begin = time.monotonic()
         stalled_each, stalled = _growth(front, count, lambda: _stalled(port))
         before = time.monotonic()
-        _served(port, head, context).close()
+        served(port, head, context=context, host=HOST).close()
         meanwhile_s = time.monotonic() - before
         ended = sum(_has_ended(sock, begin + handshake_s + 3) for sock in stalled)
         for sock in (*plain, *held):
@@ -116,31 +113,8 @@ def _growth(
     return (procfs.resident_bytes(worker) - before) / count, made
 
 
-def _certificate(folder: Path) -> ssl.SSLContext:
-    """Files for the gateway in its folder; a client that believes in them."""
-    authority = trustme.CA()
-    made = authority.issue_cert(HOST)
-    (folder / "cert.pem").write_bytes(b"".join(one.bytes() for one in made.cert_chain_pems))
-    (folder / "key.pem").write_bytes(made.private_key_pem.bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.configure_trust(context)
-    return context
-
-
-def _served(port: int, head: bytes, context: ssl.SSLContext | None) -> socket.socket:
-    """A connection that has had an answer."""
-    sock = socket.create_connection(("127.0.0.1", port), 10)
-    if context is not None:
-        sock = context.wrap_socket(sock, server_hostname=HOST)
-    sock.sendall(head)
-    answer = sock.recv(4096)
-    if not answer.startswith(b"HTTP/1.1 200 "):
-        raise ConnectionError(f"unexpected answer {answer[:100]!r}")
-    return sock
-
-
 def _stalled(port: int) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), 10)
+    sock = connected(port)
     sock.sendall(RECORD_HEAD)
     return sock
 

@@ -49,6 +49,11 @@ def run(scope: Scope) -> Findings:
                 "ms",
                 note=f"without changes {percentile(calm, 99):.1f} ms",
             ),
+            Figure(
+                f"more than without changes {at}, p99",
+                percentile(busy, 99) - percentile(calm, 99),
+                "ms",
+            ),
         ]
         details[f"answers_ms_{size}"] = [round(ms, 3) for ms in answers]
         details[f"requests_{size}"] = {"calm": len(calm), "meanwhile": len(busy)}
