@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from . import tls_contexts
+from . import small_files, tls_contexts
 from .settings import Certificate, CertificateSettings, GivenSettings, Settings
 from .yaml_loader import Place
 
@@ -287,8 +287,7 @@ def _signature(paths: Sequence[str]) -> Signature:
 
 def _read(path: str, field: Literal["cert", "key", "ca"]) -> str:
     try:
-        with open(path, "rb") as file:
-            data = file.read(FILE_MAX + 1)
+        data = small_files.read(path, FILE_MAX)
     except OSError as error:
         raise Unusable(field, f"{path} cannot be read: {error.strerror}") from None
     except ValueError:

@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from . import children
+from . import children, hearing
 from .boot import ControlBoot, WorkerBoot
 from .children import Child, Post
+from .hearing import Nonsense
 from .link import BrokenLink, Message
 from .messages import WorkerState
 from .settings import Settings
@@ -89,7 +90,13 @@ class Crew:
                 child.link.flush()
                 self._watch(post, child)
             if mask & selectors.EVENT_READ:
-                received = child.link.receive()
+                for message in child.link.receive():
+                    hearing.verify(message)
+                    received.append(message)
+        except Nonsense as nonsense:
+            log.error("%s said what makes no sense, killed: %s", post.name, nonsense)
+            self._mute(child)
+            child.kill()
         except BrokenLink as end:
             log.debug("%s: %s", post.name, end)
             self._mute(child)
@@ -164,7 +171,7 @@ class Crew:
 
     def _bury(self, post: Post, child: Child, code: int) -> Death:
         child.process.returncode = code  # reaped here; Popen would look for it in vain
-        last_words = child.link.receive_rest()
+        last_words = [m for m in child.link.receive_rest() if _is_sound(m)]
         self._mute(child)
         child.link.close()
         death = Death(post, child, post.state, code, last_words)
@@ -184,3 +191,11 @@ class Crew:
         if not child.is_mute:
             child.is_mute = True
             self._selector.unregister(child.link)
+
+
+def _is_sound(message: Message) -> bool:
+    try:
+        hearing.verify(message)
+    except Nonsense:
+        return False
+    return True

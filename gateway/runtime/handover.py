@@ -67,10 +67,18 @@ class HandedResources(_Strict):
 
     def fds(self) -> Iterator[int]:
         """All descriptors."""
-        yield from (self.lock, self.admin_unix.fd, self.link.fd)
-        yield from (one.fd for one in self.listeners)
+        yield self.lock
+        yield from self.sockets()
         yield from self.regions
-        yield from (fd for fd in (self.admin_tcp, self.store) if fd is not None)
+        if self.store is not None:
+            yield self.store
+
+    def sockets(self) -> Iterator[int]:
+        """Those that listen."""
+        yield from (self.admin_unix.fd, self.link.fd)
+        yield from (one.fd for one in self.listeners)
+        if self.admin_tcp is not None:
+            yield self.admin_tcp
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,11 @@ class Handover(_Strict):
     def fds(self) -> Iterator[int]:
         """All descriptors that are to stay open."""
         yield from self.resources.fds()
+        yield from (child.fd for child in self.children)
+
+    def sockets(self) -> Iterator[int]:
+        """Those of them that are sockets."""
+        yield from self.resources.sockets()
         yield from (child.fd for child in self.children)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from .errors import StartRefused
@@ -40,12 +41,18 @@ def acquire(folder: Path) -> Lock:
     path = folder / LOCK_FILE
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Not through a link, and into a file only: what is there is emptied.
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StartRefused(f"{path.absolute()} is a symbolic link; remove it") from None
         raise StartRefused(
             f"the state folder {folder.absolute()} cannot be written: {error.strerror}; "
             "make it writable for this user, or set state_dir"
         ) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise StartRefused(f"{path.absolute()} is no file; remove it")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -229,7 +229,7 @@ class Processes:
             if not backend.has_ended:
                 backend.process.wait()
         self._backends.clear()
-        self._sweep(0)
+        marks.end_unknown(self._home, lambda _: False)
 
     # -- how
 

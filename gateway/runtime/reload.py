@@ -62,6 +62,9 @@ def reread(current: Settings, path: Path | None) -> Settings:
     """The settings in the file now. Raises `NotTaken`; `current` then stays in force."""
     if path is None:
         raise NotTaken(["the gateway was started without a configuration file"])
+    if path.exists() and not path.is_file():
+        # The end of a pipe may never come, and who waits here has children to look after.
+        raise NotTaken([f"{path}: it is no file any more; a pipe can be read at the start only"])
     try:
         new = load(path)
     except BadConfiguration as bad:

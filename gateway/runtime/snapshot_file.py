@@ -60,7 +60,9 @@ def write(path: Path, generation: int, session: str, body: bytes) -> None:
         }
     )
     temporary = path.with_name(path.name + ".tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
     try:
         with open(fd, "wb") as file:
             os.fchmod(fd, 0o600)

@@ -17,9 +17,11 @@ and none can end a process that is half another one.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -33,6 +35,7 @@ from . import handover
 from .configuration import BadConfiguration, load, refused_changes
 from .errors import StartRefused
 from .handover import Handover, UnknownForm
+from .messages import WorkerState
 from .reload import needs_restart
 from .settings import Settings, from_json, to_json
 
@@ -45,6 +48,11 @@ CHECK_S = 30.0
 REASONS_MAX = 50
 MODULES = ("gateway.runtime.running", "gateway.runtime.worker", "admin.main", "admin.api.app")
 """With what they import: all that a gateway needs."""
+
+
+_FOREIGN = (
+    f"what {VARIABLE} names was not left to this process; start the gateway without that variable"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +170,35 @@ def taken(environ: MutableMapping[str, str]) -> Handover | None:
         found = _read(text)
     except UnknownForm as unknown:
         raise StartRefused(str(unknown)) from None
-    for fd in found.fds():
-        os.set_inheritable(fd, False)
+    _take(found)
     return found
+
+
+def _take(found: Handover) -> None:
+    """Make sure that it is about this very process: another one's pids are not to be signalled.
+
+    Raises `StartRefused`.
+    """
+    backends = found.processes.backends
+    pids = [child.pid for child in found.children]
+    pids += (backend.pid for backend in backends if not backend.has_ended)
+    try:
+        for fd in found.fds():
+            os.set_inheritable(fd, False)
+        if not all(stat.S_ISSOCK(os.fstat(fd).st_mode) for fd in found.sockets()):
+            raise StartRefused(_FOREIGN)
+        for pid in pids:
+            # Also one that has ended: nobody has reaped it.
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        for child in found.children:
+            WorkerState(child.state)
+            for text in (child.unread, child.unsent):
+                base64.b64decode(text, validate=True)
+    except (OSError, OverflowError, ValueError):
+        raise StartRefused(_FOREIGN) from None
+    # Of these only the group may be left; 1 and less would mean everybody.
+    if any(backend.pid <= 1 for backend in backends):
+        raise StartRefused(_FOREIGN)
 
 
 def settings_of(offer: Handover) -> Settings:

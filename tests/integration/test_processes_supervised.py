@@ -287,6 +287,31 @@ def test_checks_that_a_dead_control_process_left_behind_are_ended(backends: Back
     backends.g.wait(lambda: backends.tables()[-1]["control"] != control)
 
 
+@pytest.mark.parametrize("name", ["check:0", "gone", "", "x:y"])
+def test_no_mark_that_somebody_made_up_outlives_the_gateway_nor_is_another_gateway_s_ended(
+    own: Backends, name: str
+) -> None:
+    home = marks.home_of(own.g.folder / "state")
+    ours = {**os.environ, **marks.mark(home, name)}
+    foreign = {
+        **os.environ,
+        **marks.mark(marks.home_of(own.g.folder), name),
+        "OTHER": f"{marks.VARIABLE}={home}:{name}",
+    }
+    with (
+        subprocess.Popen(["/bin/sleep", "60"], env=ours) as made_up,
+        subprocess.Popen(["/bin/sleep", "60"], env=foreign) as stranger,
+    ):
+        own.g.signal(signal.SIGTERM)
+        assert own.g.exit_code() == 0
+        try:
+            assert made_up.wait(WAIT_S) == -signal.SIGKILL
+            assert stranger.poll() is None
+        finally:
+            made_up.kill()
+            stranger.kill()
+
+
 def test_stopping_the_gateway_ends_backends_with_their_grace_time(own: Backends) -> None:
     wild = own.start("wild", IGNORES_TERM, grace_s=0.3)
     calm = own.start("calm", "trap 'sleep 0.1; echo bye; exit' TERM; echo up; sleep 60 & wait")
@@ -333,3 +358,28 @@ def test_output_that_cannot_be_kept_stops_nothing(backends: Backends) -> None:
     backends.order({**order, "log": "/dev/null/x.log"})
     backends.g.wait(lambda: backends.state("silent") == "running")
     assert "no output is kept in /dev/null/x.log" in backends.g.log()
+
+
+def test_orders_that_make_no_sense_end_who_gives_them_and_nothing_else(backends: Backends) -> None:
+    g = backends.g
+    backends.order(backends.script("good", "echo up; sleep 60"))
+    g.wait(lambda: backends.rows().get("good", {}).get("state") == "running")
+    pid = backends.rows()["good"]["pid"]
+    workers = [row["pid"] for row in g.roster()]
+    starts = len(g.journal("boot"))
+
+    def is_told(number: int) -> bool:
+        """So many control processes have started, and the last one takes orders."""
+        boots = g.journal("boot")
+        return len(boots) == number and backends.tables()[-1]["control"] == boots[-1]["control"]
+
+    backends.order({"t": "launch", "id": "bad"})
+    g.wait(lambda: "control said what makes no sense, killed: a message launch" in g.log())
+    g.wait(lambda: is_told(starts + 1))
+    backends.order({"t": "halt", "id": ["good"], "grace_s": 0})
+    g.wait(lambda: "control said what makes no sense, killed: a message halt" in g.log())
+    g.wait(lambda: is_told(starts + 2))
+    g.wait(lambda: "good" in backends.rows())
+    assert backends.rows()["good"]["pid"] == pid
+    assert is_alive(pid)
+    assert [row["pid"] for row in g.roster()] == workers

@@ -230,6 +230,19 @@ def test_hup_takes_a_valid_file_whole_and_an_invalid_one_not_at_all(tmp_path: Pa
         assert status(g.port) == 404
 
 
+def test_a_pipe_in_place_of_the_configuration_holds_nobody_up(tmp_path: Path) -> None:
+    with gateway(tmp_path / "g") as g:
+        g.up()
+        path = g.folder / "gateway.yaml"
+        path.unlink()
+        os.mkfifo(path)
+        g.signal(signal.SIGHUP)
+        g.wait(lambda: "configuration not taken: gateway.yaml: it is no file any more" in g.log())
+        assert status(g.port) == 404
+        g.signal(signal.SIGTERM)
+        assert g.exit_code() == 0
+
+
 def test_usr1_lets_workers_open_their_logs_anew(tmp_path: Path) -> None:
     with gateway(tmp_path / "g", access_log="access.log") as g:
         g.up()

@@ -91,6 +91,8 @@ def test_each_thing_that_is_wrong_is_told_with_its_file(tmp_path: Path) -> None:
     damaged.write_text(text[:200] + "!!" + text[202:])
     der = tmp_path / "cert.der"
     der.write_bytes(ssl.PEM_cert_to_DER_cert(text))
+    pipe = tmp_path / "pipe.pem"
+    os.mkfifo(pipe)
     endless = tmp_path / "endless.pem"
     endless.write_bytes(b"x" * (FILE_MAX + 1))
     for cert, key, field, words in (
@@ -100,6 +102,8 @@ def test_each_thing_that_is_wrong_is_told_with_its_file(tmp_path: Path) -> None:
         (good.key, good.key, "cert", "holds no certificate in PEM form"),
         (str(der), good.key, "cert", "holds no certificate in PEM form"),
         (str(damaged), good.key, "cert", "damaged.pem and its key cannot be used"),
+        (str(pipe), good.key, "cert", "pipe.pem cannot be read: it is no file"),
+        ("/dev/zero", good.key, "cert", "/dev/zero cannot be read: it is no file"),
         (str(endless), good.key, "cert", "more than 1 MiB"),
         ("a\0b", good.key, "cert", "no path"),
         (good.cert, good.cert, "key", "holds no private key"),

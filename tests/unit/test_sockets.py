@@ -194,6 +194,22 @@ def test_an_unclean_end_is_noticed_once(tmp_path: Path) -> None:
     lock.release()
 
 
+def test_a_lock_file_that_is_none_is_refused_and_what_it_leads_to_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path = tmp_path / LOCK_FILE
+    path.symlink_to(precious)
+    with pytest.raises(StartRefused, match=r"gateway.lock is a symbolic link; remove it"):
+        acquire(tmp_path)
+    assert precious.read_text() == "precious"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StartRefused, match=r"gateway.lock is no file; remove it"):
+        acquire(tmp_path)
+
+
 def test_a_folder_that_cannot_be_is_refused_with_its_name(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import os
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 import typing
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +140,89 @@ def test_a_variable_that_names_no_document_is_refused(text: str) -> None:
         upgrade.taken(environ)
     assert not environ
     assert upgrade.taken({}) is None
+
+
+@pytest.fixture
+def left() -> Iterator[Handover]:
+    """What a process could have been left that has one child, and sockets and files of its own."""
+    child = subprocess.Popen(["/bin/sleep", "60"])
+    ours, theirs = socket.socketpair()
+    with ours, theirs, tempfile.TemporaryFile() as lock:
+        unix = handover.HandedUnix(ours.fileno(), "/x", -1)
+        resources = handover.HandedResources(
+            lock.fileno(), (), None, unix, unix, (lock.fileno(),), None, "1.2"
+        )
+        worker = handover.HandedChild(
+            slot=0,
+            region=0,
+            pid=child.pid,
+            fd=theirs.fileno(),
+            state="serving",
+            started_unix=0.0,
+            started_s=0.0,
+            has_spoken=True,
+            is_mute=False,
+            kill_by_s=None,
+            restarts=0,
+            generation=0,
+            unread="",
+            unsent="",
+        )
+        yield an_offer(children=(worker,), resources=resources)
+    child.kill()
+    child.wait()
+
+
+def take(offer: Handover) -> Handover | None:
+    """As a program that finds this document."""
+    fd = os.memfd_create("offer")
+    os.write(fd, handover.encode(offer))
+    try:
+        return upgrade.taken({upgrade.VARIABLE: str(fd)})
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def test_what_this_process_was_left_is_taken(left: Handover) -> None:
+    assert take(left) == left
+
+
+@pytest.mark.parametrize("pid", [os.getppid(), os.getpid(), 1, 0, -1, 1 << 40])
+@pytest.mark.parametrize("ended", [None, False, True])
+def test_another_document_never_makes_a_gateway_signal_who_is_not_its_child(
+    left: Handover, pid: int, ended: bool | None
+) -> None:
+    if ended is None:
+        (worker,) = left.children
+        left = dataclasses.replace(left, children=(dataclasses.replace(worker, pid=pid),))
+    elif not ended or pid <= 1:
+        backend = handover.HandedBackend("b", "s", {}, pid, 1.0, 0.0, 0.0, False, None, ended)
+        table = handover.HandedProcesses((backend,), (), ())
+        left = dataclasses.replace(left, processes=table)
+    else:
+        return  # only a group may be left of it
+    with pytest.raises(StartRefused, match="was not left to this process"):
+        take(left)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fd": 999_999}, {"fd": -1}, {"fd": 1 << 40}, {"state": "asleep"}, {"unread": "!"}],
+)
+def test_a_document_with_a_child_that_cannot_be_is_refused(
+    left: Handover, change: dict[str, Any]
+) -> None:
+    (worker,) = left.children
+    with pytest.raises(StartRefused, match="was not left to this process"):
+        take(dataclasses.replace(left, children=(dataclasses.replace(worker, **change),)))
+
+
+def test_a_descriptor_that_is_no_socket_is_refused(left: Handover) -> None:
+    (worker,) = left.children
+    file = dataclasses.replace(worker, fd=left.resources.lock)
+    with pytest.raises(StartRefused, match="was not left to this process"):
+        take(dataclasses.replace(left, children=(file,)))
 
 
 def test_a_program_that_cannot_be_executed_leaves_descriptors_as_they_were() -> None:
