@@ -199,7 +199,8 @@ def problems_of(
             known = _fields_at(model, location[:-1])
             message = "unknown key" + _hint(str(location[-1]), known)
         else:
-            message = _WORDS.get(e["type"]) or e["msg"].removeprefix("Value error, ")
+            words = _WORDS.get(e["type"]) or e["msg"].removeprefix("Value error, ")
+            message = words.format_map(e.get("ctx", {})) if e["type"] in _WORDS else words
         found.append(FieldError(where, shorten(message)))
     return found
 
@@ -219,6 +220,13 @@ _WORDS = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "model_attributes_type": "must be an object",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "at most {max_length} characters are possible",
+    "too_short": "at least {min_length} is needed",
+    "too_long": "at most {max_length} are possible",
+    "literal_error": "must be {expected}",
 }
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import click
 
 from gateway.cli.clock import Clock, SystemClock
+from gateway.cli.harmless import harmless
 from gateway.cli.style import style
 
 DEFAULT_SOCKET = Path("state/admin.sock")
@@ -55,15 +57,17 @@ class Refused(click.ClickException):
         """Print the detail and every place the problem names, to standard error."""
         label = style("refused", "red", bold=True)
         code = self.problem.get("code")
-        click.echo(f"{label}: {self.message}{f' [{code}]' if code else ''}", err=True, file=file)
+        told = harmless(f"{self.message}{f' [{code}]' if code else ''}")
+        click.echo(f"{label}: {told}", err=True, file=file)
         for error in self.problem.get("errors") or ():
             if isinstance(error, Mapping):
-                place = style(str(error.get("field", "?")), bold=True)
-                click.echo(f"  {place}: {error.get('message', '')}", err=True, file=file)
+                place = style(harmless(str(error.get("field", "?"))), bold=True)
+                message = harmless(str(error.get("message", "")))
+                click.echo(f"  {place}: {message}", err=True, file=file)
         weights = self.problem.get("weights")
         if isinstance(weights, Mapping):
             now = " ".join(f"{name}={weight}" for name, weight in weights.items())
-            click.echo(f"  now: {now}", err=True, file=file)
+            click.echo(f"  now: {harmless(now)}", err=True, file=file)
         if self.is_repeated:
             click.echo("  an earlier try got no answer; it may have been carried out", err=True)
         if self.status == 401:
@@ -82,7 +86,7 @@ class Unreachable(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print one line to standard error."""
         label = style("not reachable", "red", bold=True)
-        click.echo(f"{label}: {self.message}", err=True, file=file)
+        click.echo(f"{label}: {harmless(self.message)}", err=True, file=file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,12 @@ def parse_address(text: str) -> Address:
 
 
 def path(*parts: str) -> str:
-    """An API path of parts, each percent-encoded: `path("routes", "a.b/c")`."""
+    """An API path of parts, each percent-encoded: `path("routes", "a.b/c")`.
+
+    Raises a usage error for a part that is empty: it would name another resource, or none.
+    """
+    if not all(parts):
+        raise click.UsageError("a name is empty")
     return "/".join((API, *(quote(part, safe="@:-._~") for part in parts)))
 
 
@@ -156,7 +165,7 @@ class AdminClient:
         self, where: Sequence[Address], token: str | None = None, clock: Clock | None = None
     ) -> None:
         self._where = where
-        self._token = token
+        self._token = _usable(token)
         self._clock = clock or SystemClock()
         self._ahead_s = 0.0
 
@@ -316,14 +325,34 @@ def _value(address: Address, status: int, answer: bytes) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict) or 300 <= status < 400:
         raise Unreachable(f"{address} answered {status}, not as a gateway's admin API does")
+    if status >= 400 and "code" not in value:
+        raise Unreachable(
+            f"{address} answered {status}, not as a gateway's admin API does; is this the address "
+            "of an entrypoint?"
+        )
     if status >= 400:
         raise Refused(status, value)
     return value
 
 
+def _usable(token: str | None) -> str | None:
+    """A token as it is sent; a line break around it comes from the file it was read from."""
+    bare = (token or "").strip()
+    if not (bare.isascii() and bare.isprintable()) or " " in bare:
+        raise click.BadParameter(
+            "a token has no blanks, control characters or letters beyond ASCII",
+            param_hint="'--token' / GATEWAY_TOKEN",
+        )
+    return bare or None
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not believed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS; use http:// if that is right"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error) or type(error).__name__

@@ -8,12 +8,14 @@ as it is, never read as markup.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gateway.cli.harmless import harmless
 from gateway.cli.style import style
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PIPED_WIDTH = 1_000
+_OBEYED = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What JSON lets stand as it is and terminals do not."""
 
 STYLES: Mapping[str, str] = {
     "healthy": "green",
@@ -39,8 +43,9 @@ STYLES: Mapping[str, str] = {
 
 
 def print_json(value: object) -> None:
-    """The API's answer, indented."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """The API's answer, indented; characters that a terminal would obey are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo(_OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def print_table(
@@ -81,7 +86,7 @@ def print_applied(answer: Mapping[str, Any] | None) -> None:
     if not isinstance(answer, Mapping):
         return
     for warning in answer.get("warnings") or ():
-        click.echo(f"{style('warning', 'yellow')}: {warning}", err=True)
+        click.echo(f"{style('warning', 'yellow')}: {harmless(str(warning))}", err=True)
     applied = answer.get("applied")
     if answer.get("dry_run"):
         click.echo("dry run: nothing was changed")
@@ -103,5 +108,5 @@ def percent(share: float) -> str:
 def _cell(value: object) -> Text:
     from rich.text import Text
 
-    text = "-" if value is None else str(value)
+    text = "-" if value is None else "\n".join(map(harmless, str(value).split("\n")))
     return Text(text, style=STYLES.get(text, ""))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.calling import program
+from gateway.cli.harmless import harmless
 from gateway.cli.options import Target, admin_options, json_option
 from gateway.cli.status import look, watch_option
 from gateway.core.release import Phase
@@ -44,7 +45,9 @@ def releases(target: Target, app: str | None, limit: int, as_json: bool) -> None
     print_table(
         ("RELEASE", "APPLICATION", "STRATEGY", "PHASE", "CREATED", "BY", "REASON"),
         (_row(release) for release in found),
-        empty="no releases yet; see: gateway deploy --help",
+        empty="no releases yet; see: gateway deploy --help"
+        if app is None
+        else f"no releases of {harmless(app)!r}; `gateway status` lists the applications",
     )
 
 
@@ -90,7 +93,6 @@ def _row(release: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _reason(release: Release) -> str:
     from gateway.cli.advice import first_line
-    from gateway.cli.harmless import harmless
 
     cause = release.cause
     if cause is None or cause.reason or release.phase not in (ROLLING_BACK, ROLLED_BACK):

@@ -105,7 +105,7 @@ def illegal(release: str, phase: Phase, why: str, instead: str = "") -> Refused:
     legal = [verb.value for verb in verbs(phase)]
     hint = instead or (f"possible now: {', '.join(legal)}" if legal else "nothing is possible now")
     if phase.is_over and not instead:
-        hint = "it is over; deploy anew, or the template before it with `previous`"
+        hint = "deploy a template, or the one before with `previous`"
     return Refused(
         Code.ILLEGAL_TRANSITION,
         f"{release} is {phase.value}: {why}; {hint}",

@@ -54,6 +54,7 @@ _QUOTES = '; text that holds ": " or "#", ends in ":" or begins with one of [{*&
 _HINTS = {
     "mapping values are not allowed here": _QUOTES,
     "expected the node content, but found '<stream end>'": _QUOTES,
+    "found character '\\t' that cannot start any token": "; YAML is indented by spaces, not by tabs",
 }
 _TAG = "tag:yaml.org,2002:"
 _KNOWN_TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
