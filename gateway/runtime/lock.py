@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import stat
 from pathlib import Path
 
 from .errors import StartRefused
+
+log = logging.getLogger("gateway.supervisor")
 
 LOCK_FILE = "gateway.lock"
 
@@ -65,6 +68,12 @@ def acquire(folder: Path) -> Lock:
             f"another gateway{who} uses the state folder {folder.absolute()}; "
             "stop it, or set another state_dir"
         ) from None
+    if (mode := stat.S_IMODE(folder.stat().st_mode)) & 0o022:
+        # Who may write there may put other routes and other keys in place of ours.
+        log.warning(
+            "other users may write to the state folder %s (mode %04o): chmod go-w it",
+            *(folder.absolute(), mode),
+        )
     follows_unclean_end = bool(os.pread(fd, 32, 0).strip())
     try:
         os.ftruncate(fd, 0)

@@ -194,6 +194,15 @@ def test_an_unclean_end_is_noticed_once(tmp_path: Path) -> None:
     lock.release()
 
 
+@pytest.mark.parametrize(("mode", "is_told"), [(0o700, False), (0o755, False), (0o770, True)])
+def test_a_state_folder_that_others_may_write_to_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, is_told: bool
+) -> None:
+    tmp_path.chmod(mode)
+    acquire(tmp_path).release()
+    assert (f"other users may write to the state folder {tmp_path}" in caplog.text) is is_told
+
+
 def test_a_lock_file_that_is_none_is_refused_and_what_it_leads_to_is_left_alone(
     tmp_path: Path,
 ) -> None:
