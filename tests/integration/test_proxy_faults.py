@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 
-from gateway.proxy.retry import MAX_ATTEMPTS
+from gateway.proxy.retry import MAX_ATTEMPTS, RetryBudget
 from gateway.proxy.transports import Transports
 from gateway.proxy.upstream import UpstreamConnection, UpstreamPool
 from gateway.runtime.settings import EjectionSettings
@@ -94,6 +95,24 @@ async def test_a_get_that_always_fails_is_tried_a_few_times() -> None:
         client = await found.client()
         assert (await client.ask(get())).status == 502
         assert origin.connections == MAX_ATTEMPTS
+
+
+@on_both_transports
+async def test_a_service_that_always_fails_gets_a_fifth_more_requests_and_not_three_times_as_many() -> (
+    None
+):
+    async def dies(peer: Peer) -> None:
+        await peer.request()
+
+    config = dataclasses.replace(settings(), ejection=EjectionSettings(failures=0))
+    requests = 100
+    async with proxied(dies, config) as (found, origin):
+        client = await found.client()
+        for _ in range(requests):
+            assert (await client.ask(get())).status == 502
+        retries = origin.connections - requests
+        earned = requests * RetryBudget.EARN
+        assert earned < retries <= earned + RetryBudget.CAP / 2
 
 
 @on_both_transports

@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from gateway.proxy.attempt import INTERIM_ANSWERS
 from tests.support.plane import chunked, get, on_both_transports, post, proxied
 from tests.support.recorder import statuses
 from tests.support.wire import Peer, Script, eventually
@@ -140,6 +141,20 @@ async def test_interim_answers_are_forwarded_one_after_the_other() -> None:
         old = await plane.client()
         await old.send(b"GET / HTTP/1.0\r\nHost: a.test\r\n\r\n")
         assert statuses(await old.closed()) == [200]
+
+
+@on_both_transports
+async def test_a_flood_of_interim_answers_is_no_answer() -> None:
+    interim = b"HTTP/1.1 102 Processing\r\n\r\n"
+    for pieces in ([interim * 10_000], [interim] * (INTERIM_ANSWERS + 1)):
+        async with proxied(answering(*pieces)) as (plane, origin):
+            client = await plane.client()
+            await client.send(get())
+            for _ in range(INTERIM_ANSWERS):
+                assert (await client.read_head()).status == 102
+            assert (await client.answer()).status == 502
+            assert origin.connections == 1
+            await eventually(lambda origin=origin: origin.open == 0)  # type: ignore[misc]
 
 
 @on_both_transports

@@ -205,9 +205,11 @@ async def proxied(
     """One origin behind one route of a data plane."""
     origin = await Origin(script).start()
     world = snapshot([route({"one": 100}, **route_options)], [service("one", origin.port)])
-    async with plane(world, config) as found:
-        yield found, origin
-    await origin.stop()
+    try:
+        async with plane(world, config) as found:
+            yield found, origin
+    finally:
+        await origin.stop()  # uvloop's loop never ends with a server that listens
 
 
 def get(target: bytes = b"/", *fields: bytes, method: bytes = b"GET", host: bytes = HOST) -> bytes:
