@@ -1,13 +1,15 @@
 # What a newcomer, a contributor and CI run. Needs a Python 3.11 or later with venv, nothing else.
 #
-#   make run     the gateway with a demo behind it, and a tour to paste
-#   make test    all tests
-#   make check   format, lint, types, layers
-#   make chaos   200 processes killed and stopped during releases under load, about 6 minutes
-#   make bench   the figures of docs/performance.md, about 8 minutes (bench-quick: under one)
-#   make fuzz    a million mutated messages against h11 and llhttp, about 5 minutes
+#   make run          the gateway with a demo behind it, and a tour to paste
+#   make test         all tests
+#   make check        format, lint, types, layers
+#   make chaos        200 processes killed and stopped during releases under load, about 6 minutes
+#   make bench        the figures of docs/performance.md, about 20 minutes
+#   make bench-quick  CPU per request beside nginx and HAProxy, under a minute
+#   make bench-check  has an operation become more expensive? Instructions, about 90 seconds
+#   make fuzz         a million mutated messages against h11 and llhttp, about 5 minutes
 #   make reliability  the figures of docs/reliability.md, about half an hour
-#   make lock    pin the dependencies anew (needs uv)
+#   make lock         pin the dependencies anew (needs uv)
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
 
@@ -19,11 +21,11 @@ INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
            --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test check format chaos bench bench-quick reliability fuzz lock clean
+.PHONY: help run test check format chaos bench bench-quick bench-check bench-baseline reliability fuzz lock clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,12s/^# *//p' Makefile
 
 run: $(VENV)/ready
 	@exec $(BIN)/python -m gateway demo
@@ -50,6 +52,12 @@ bench: $(VENV)/ready-dev
 bench-quick: $(VENV)/ready-dev
 	$(BIN)/python -m bench --quick --install cpu
 
+bench-check: $(VENV)/ready-dev
+	$(BIN)/python -m bench.check --install
+
+bench-baseline: $(VENV)/ready-dev
+	$(BIN)/python -m bench.check --install --record
+
 # With CONFORMANCE=/path/to/program its cases too.
 reliability: $(VENV)/ready-dev
 	$(BIN)/python -m bench reliability $(if $(CONFORMANCE),--conformance $(CONFORMANCE))
@@ -62,7 +70,7 @@ lock:
 	$(LOCK) --extra build --extra dev -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # A link to a Python that was removed counts as missing: the environment is then made anew.
 $(BIN)/python:

@@ -11,6 +11,7 @@ from . import (
     cpu_others,
     fuzzing,
     holding,
+    instructions,
     kills,
     latency,
     memory,
@@ -25,7 +26,7 @@ from . import (
     weights_under_load,
 )
 from .results import Benchmark
-from .tools import USUAL
+from .tools import USUAL, Tool
 
 HELD = Benchmark("held-connections", "Connections that are only held", holding.run)
 
@@ -49,6 +50,7 @@ SUITE = (
     Benchmark("latency", "Latency at the same rate for all", latency.run),
     Benchmark("memory", "Memory", memory.run),
     Benchmark("starting", "Starting, and starting again", starting.run),
+    Benchmark("instructions", "Instructions per operation", instructions.run, (Tool.VALGRIND,)),
     Benchmark("two-workers", "CPU time per request with two workers", two_workers.run),
 )
 """What runs when nothing is named; the figures of docs/performance.md."""
