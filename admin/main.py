@@ -148,9 +148,8 @@ class Control:
         self, controller: Controller, provider: ProcessProvider, checker: HealthChecker
     ) -> Callable[[], Awaitable[None]]:
         """Serve the admin API on the inherited sockets; gives what ends it."""
-        from aiohttp import web
 
-        from .api.app import create_runner
+        from .api.app import create_runner, listen
         from .api.context import NOTHING_OPEN, Context
         from .api.figures import WorkerFigures
 
@@ -185,7 +184,7 @@ class Control:
         fds = self._given.admin_fds
         for fd in (fds.unix, fds.tcp):
             if fd is not None:
-                await web.SockSite(runner, socket.socket(fileno=fd)).start()
+                await listen(runner, socket.socket(fileno=fd))
         return runner.cleanup
 
     async def _listen(

@@ -10,8 +10,11 @@ command.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -45,6 +48,7 @@ from . import (
     validate,
     weights,
 )
+from .connections import Bounds, Lobby
 from .context import Context
 from .etag import read_tags
 from .idempotency import Answer, Answers, read_key
@@ -73,15 +77,26 @@ OPERATIONS: tuple[Operation, ...] = (
     *metrics.OPERATIONS,
 )
 
+BOUNDED = Bounds()
 LINE_MAX = 64 << 10
 """Bytes of a request line: places in the output of many instances are long (`after` of logs)."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def create_app(context: Context) -> web.Application:
+LOBBIES = web.AppKey("lobbies", list[Lobby])
+"""One for each listener."""
+SERVERS = web.AppKey("servers", list[asyncio.Server])
+BOUNDS = web.AppKey("bounds", Bounds)
+
+
+def create_app(context: Context, bounds: Bounds) -> web.Application:
     """The application; serve it on the admin API's TCP and Unix sockets alike."""
-    app = web.Application(middlewares=[_problems], client_max_size=payload.MAX_BYTES)
+    app = web.Application(middlewares=[_occupied, _problems], client_max_size=payload.MAX_BYTES)
+    app[LOBBIES] = []
+    app[SERVERS] = []
+    app.on_shutdown.append(_close_servers)
+    app[BOUNDS] = bounds
     app.on_response_prepare.append(_finish)
     kept = Answers(context.monotonic)
     strangers = Throttle(context.monotonic)
@@ -95,13 +110,13 @@ def create_app(context: Context) -> web.Application:
     return app
 
 
-def create_runner(context: Context, farewell_s: float) -> web.AppRunner:
-    """The application with the server settings it counts on; the caller adds the sites.
+def create_runner(context: Context, farewell_s: float, bounds: Bounds = BOUNDED) -> web.AppRunner:
+    """The application with the server settings it counts on; `listen` adds the listeners.
 
     Calls under way may take `farewell_s` seconds when it is cleaned up.
     """
     return web.AppRunner(
-        create_app(context),
+        create_app(context, bounds),
         access_log=None,
         logger=_server_log,
         # A body is judged by its bytes on the wire: nobody may send us a bomb.
@@ -110,6 +125,21 @@ def create_runner(context: Context, farewell_s: float) -> web.AppRunner:
         max_line_size=LINE_MAX,
         shutdown_timeout=farewell_s,
     )
+
+
+async def listen(runner: web.AppRunner, sock: socket.socket) -> None:
+    """Serve the application of a runner that is set up on a listening socket."""
+    make = runner.server
+    assert make is not None
+    loop = asyncio.get_running_loop()
+    lobby = Lobby(make, runner.app[BOUNDS], loop.call_later)
+    runner.app[LOBBIES].append(lobby)
+    runner.app[SERVERS].append(await loop.create_server(lobby, sock=sock))
+
+
+async def _close_servers(app: web.Application) -> None:
+    for server in app[SERVERS]:
+        server.close()
 
 
 class _OwnFaultsOnly(logging.Filter):
@@ -286,7 +316,15 @@ async def _body(request: web.Request) -> bytes:
         raise _too_large()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HttpProblem(HttpCode.UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
-    return await request.read() if request.can_read_body else b""
+    if not request.can_read_body:
+        return b""
+    try:
+        async with asyncio.timeout(request.app[BOUNDS].body_s):
+            return await request.read()
+    except TimeoutError:
+        raise HttpProblem(
+            HttpCode.REQUEST_TIMEOUT, "the body did not come in time", {"Connection": "close"}
+        ) from None
 
 
 def _check_type(request: web.Request, allowed: Sequence[str]) -> None:
@@ -317,6 +355,15 @@ def _encode(reply: Reply) -> Answer:
 
 def _response(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, headers=dict(answer.headers), body=answer.body)
+
+
+@web.middleware
+async def _occupied(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """While it is answered a connection is not idle."""
+    with contextlib.ExitStack() as stack:
+        for lobby in request.app[LOBBIES]:
+            stack.enter_context(lobby.serving(request.protocol))
+        return await handler(request)
 
 
 @web.middleware

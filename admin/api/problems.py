@@ -46,6 +46,7 @@ class HttpCode(StrEnum):
 
     BAD_REQUEST = "bad_request"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_READY = "not_ready"
@@ -55,6 +56,7 @@ class HttpCode(StrEnum):
 HTTP_STATUS: Mapping[HttpCode, int] = {
     HttpCode.BAD_REQUEST: 400,
     HttpCode.METHOD_NOT_ALLOWED: 405,
+    HttpCode.REQUEST_TIMEOUT: 408,
     HttpCode.PAYLOAD_TOO_LARGE: 413,
     HttpCode.UNSUPPORTED_MEDIA_TYPE: 415,
     HttpCode.INTERNAL: 500,

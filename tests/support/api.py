@@ -21,12 +21,12 @@ from typing import Any, cast
 
 import aiohttp
 import orjson
-from aiohttp import web
 from pydantic import TypeAdapter
 from yarl import URL
 
-from admin.api.app import OPERATIONS, create_runner
+from admin.api.app import BOUNDED, OPERATIONS, create_runner, listen
 from admin.api.auth import digest
+from admin.api.connections import Bounds
 from admin.api.context import Context, OpenWork, Work
 from admin.api.idempotency import AGE_MAX_S
 from admin.api.operation import Operation
@@ -435,13 +435,16 @@ def check_described(method: str, path: str, answer: Answered) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(
-    tmp_path: Path, auth: AdminAuth = AdminAuth.TOKEN, listen: str = "127.0.0.1:8900"
+    tmp_path: Path,
+    auth: AdminAuth = AdminAuth.TOKEN,
+    listen_at: str = "127.0.0.1:8900",
+    bounds: Bounds = BOUNDED,
 ) -> AsyncIterator[Api]:
     """An API on a Unix socket and on TCP."""
     folder = tmp_path
     images = {name: ImageSettings(("true",)) for name in ("web:1", "web:2", "page:1")}
     settings = Settings(
-        admin=AdminSettings(listen=listen, auth=auth),
+        admin=AdminSettings(listen=listen_at, auth=auth),
         providers=ProviderSettings(ProcessSettings(images)),
     )
     clock, checks, store, launcher = Clock(), Checks(), BreakableStore(), StrawLauncher()
@@ -498,13 +501,15 @@ async def serving(
                 0,
             )
         )
-        runner = create_runner(context, farewell_s=1.0)
+        runner = create_runner(context, 1.0, bounds)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         path = str(folder / "admin.sock")
-        await web.UnixSite(runner, path).start()
+        unix_listener = socket.socket(socket.AF_UNIX)
+        unix_listener.bind(path)
+        await listen(runner, unix_listener)
         listener = socket.create_server(("127.0.0.1", 0))
-        await web.SockSite(runner, listener).start()
+        await listen(runner, listener)
         unix = await stack.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(path))
         )
