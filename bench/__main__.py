@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from . import installing, machine, report, results, tools
+from . import installing, machine, plot, report, results, tools
 from .results import Benchmark, Options, Result, Scope, Skipped
 from .suite import EVERY, GROUPS, SUITE
 from .tools import Tool
@@ -121,6 +121,8 @@ def run(benchmark: Benchmark, quick: bool, options: Options, console: Console) -
         details=findings.details,
     )
     results.save(result)
+    if not quick and benchmark.name in plot.BENCHMARKS:
+        plot.write(kept("performance"))
     return result
 
 
@@ -131,9 +133,13 @@ def kept(group: str) -> list[Result]:
 
 
 def write_docs() -> None:
-    """Put the kept results into the pages."""
+    """Put the kept results into the pages, and draw the plot of them."""
     for group, page in report.PAGES.items():
         page.write_text(report.with_figures(page.read_text(), kept(group)))
+    found = kept("performance")
+    for page in (report.PAGES["performance"], report.README):
+        page.write_text(report.with_goals(page.read_text(), found))
+    plot.write(found)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Times:
     p99: float
     longest: float
     sender_p99: float
-    """How late the load itself was."""
+    """How long after they were due requests were sent: the load was late, or nothing was free."""
 
 
 def run(scope: Scope) -> Findings:
@@ -104,7 +104,7 @@ def _figures(times: dict[str, list[Times]], names: Sequence[str]) -> Iterator[Fi
             "ms",
             p99.low,
             p99.high,
-            note=f"p50 {p50.median:.2f} ms; the load was late by {sender.median:.2f} ms (p99)",
+            note=f"p50 {p50.median:.2f} ms; sent {sender.median:.2f} ms after it was due (p99)",
         )
     for name in names[1:]:
         pairs = zip(times[names[0]], times[name], strict=True)

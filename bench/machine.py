@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from .operations import is_compiled
 from .tools import USUAL, Tool, find
 
 Facts = dict[str, str]
@@ -24,6 +25,7 @@ def facts(tools: Iterable[Tool] = USUAL) -> Facts:
         "system": _system_name(),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "gateway": "compiled" if is_compiled() else "interpreted",
     }
     for tool in tools:
         path = find(tool)

@@ -13,12 +13,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .goals import GOALS, Judgement, judge
 from .results import Figure, Result
 
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGES = {group: _DOCS / f"{group}.md" for group in ("performance", "reliability")}
+README = _DOCS.parent / "README.md"
 BEGIN = "<!-- figures: written by `python -m bench --docs` from bench/results/ -->"
 END = "<!-- end of figures -->"
+GOALS_BEGIN = "<!-- goals: written by `python -m bench --docs` from bench/results/ -->"
+GOALS_END = "<!-- end of goals -->"
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -54,6 +58,8 @@ def show(results: Sequence[Result], console: Console) -> None:
     if not results:
         return
     console.print(table(results))
+    if judged := [one for one in judge(results) if one.figure is not None]:
+        console.print(goals_table(judged))
     console.print(machine_line(results[-1]), style="dim")
 
 
@@ -86,7 +92,54 @@ def markdown(results: Sequence[Result]) -> str:
 
 def with_figures(page: str, results: Sequence[Result]) -> str:
     """The page with these figures. Raises `ValueError` when it has no place for them."""
-    start, end = page.find(BEGIN), page.find(END)
-    if not 0 <= start < end:
+    return _between(page, BEGIN, END, markdown(results))
+
+
+def goals_table(judged: Sequence[Judgement]) -> Table:
+    """Goals beside what was measured."""
+    made = Table(title="Goals", title_justify="left")
+    for column in ("work", "what", "value", "goal", ""):
+        made.add_column(column, justify="right" if column in ("value", "goal") else "left")
+    for one in judged:
+        style = "green" if one.is_met else "bold red"
+        verdict = Text(one.verdict, style=style)
+        made.add_row(one.goal.work, one.goal.what, one.value, one.bound, verdict)
+    return made
+
+
+def goals_markdown(results: Sequence[Result]) -> str:
+    """Every goal, measured or not, as pages show them, and what was measured on."""
+    used = {goal.benchmark for goal in GOALS}
+    taken = [result for result in results if result.benchmark in used]
+    lines = [
+        "| work | what | measured | goal | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {one.goal.work} | {one.goal.what} | {one.value} | {one.bound} | {one.verdict} |"
+            for one in judge(results)
+        ),
+        "",
+    ]
+    if taken:
+        first = min(result.taken for result in taken)
+        last = max(result.taken for result in taken)
+        when = first if first == last else f"{first} to {last}"
+        lines += [f"Taken {when} on: {machine_line(widest(taken))}.", ""]
+    return "\n".join(lines)
+
+
+def widest(results: Sequence[Result]) -> Result:
+    """The one that was taken with the most programs."""
+    return max(results, key=lambda result: len(result.machine))
+
+
+def with_goals(page: str, results: Sequence[Result]) -> str:
+    """The page with the table of goals. Raises `ValueError` when it has no place for it."""
+    return _between(page, GOALS_BEGIN, GOALS_END, goals_markdown(results))
+
+
+def _between(page: str, begin: str, end: str, text: str) -> str:
+    start, stop = page.find(begin), page.find(end)
+    if not 0 <= start < stop:
         raise ValueError("the page has no marks between which figures could stand")
-    return f"{page[: start + len(BEGIN)]}\n\n{markdown(results)}\n{page[end:]}"
+    return f"{page[: start + len(begin)]}\n\n{text}\n{page[stop:]}"
