@@ -549,7 +549,12 @@ class Exchange:
         """The deadline has passed; whose it was follows from the stage."""
         attempt = self._attempt
         if self.stage is _ANSWERING:
-            self._cut(Reason.UPSTREAM_TIMEOUT if self.client.writable else Reason.CLIENT_TIMEOUT)
+            if self.client.writable:
+                self._cut(Reason.UPSTREAM_TIMEOUT)
+            elif self.target is None or not self.client.is_still_reading(
+                self.target.pool.route.timeouts.idle_stream_s
+            ):
+                self._cut(Reason.CLIENT_TIMEOUT)
         elif attempt is None and self.plane.waiting is not None and self.plane.waiting.has(self):
             self._overflow("no instance had room in time")
         elif attempt is None or (attempt.writable and not self.upload.done and attempt.is_sending):

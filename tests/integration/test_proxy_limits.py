@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import resource
+import socket
 
-from gateway.proxy.client import REQUESTS_A_TURN
+from gateway.proxy.client import REQUESTS_A_TURN, ClientConnection
 from gateway.runtime.settings import LimitSettings, Settings
 from tests.support.plane import Plane, chunked, get, on_both_transports, post, proxied, settings
 from tests.support.wire import Peer, eventually
@@ -210,6 +211,57 @@ async def test_a_reader_that_stalls_holds_back_the_origin_not_the_memory() -> No
         transport.resume_reading()  # type: ignore[attr-defined]
         answer = await client.answer()
         assert len(answer.body) == size
+
+
+@on_both_transports
+async def test_a_client_that_reads_slowly_is_waited_for_and_one_that_stops_is_not() -> None:
+    size = 4 << 20
+    loop = asyncio.get_running_loop()
+
+    async def pours(peer: Peer) -> None:
+        while True:
+            await peer.read_head()
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+            await peer.send(head + b"x" * size)
+
+    async def ask(found: Plane, sock: socket.socket, *fields: bytes) -> ClientConnection:
+        """Until the gateway can write no more; deadlines are called by hand from then on."""
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        await loop.sock_connect(sock, ("127.0.0.1", found.port))
+        await eventually(lambda: any(c.transport for c in found.dataplane._clients))
+        (served,) = found.dataplane._clients
+        assert served.transport is not None
+        small = (socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        served.transport.get_extra_info("socket").setsockopt(*small)
+        await loop.sock_sendall(sock, get(b"/", *fields))
+        await eventually(lambda: not served.writable)
+        return served
+
+    for fields in ((), (b"Connection: close",)):
+        async with proxied(pours, idle_stream_s=60) as (found, _origin):
+            with socket.socket() as slow:
+                served = await ask(found, slow, *fields)
+                got = 0
+                while served.exchange is not None:
+                    if not served.writable:
+                        served.expire()
+                        assert served.exchange is not None
+                    step = got + (256 << 10)
+                    while got < step and served.exchange is not None:
+                        got += len(await asyncio.wait_for(loop.sock_recv(slow, 1 << 16), 5))
+                served.expire()  # all is written, not all is taken
+                while got < size:
+                    data = await asyncio.wait_for(loop.sock_recv(slow, 1 << 16), 5)
+                    assert data
+                    got += len(data)
+            await eventually(lambda found=found: found.dataplane.open_connections == 0)  # type: ignore[misc]
+            with socket.socket() as stopped:
+                served = await ask(found, stopped, *fields)
+                for _ in range(3):  # the first look may be just before the last byte that fits
+                    served.expire()
+                    await asyncio.sleep(0)
+                assert served.exchange is None
 
 
 @on_both_transports
