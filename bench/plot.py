@@ -18,7 +18,7 @@ BENCHMARKS = ("cpu", "cpu-others")
 WORKS = ("plain route", "sticky route")
 _WIDTH, _LEFT, _RIGHT = 720, 90, 120
 _BAR, _STEP, _HEAD, _FOOT = 16, 24, 34, 26
-_TEXT, _OWN, _OTHER = "#777777", "#2f81c7", "#9a9a9a"
+_TEXT, _OWN, _OTHER = "#777777", "#2f81c7", "#b9b9b9"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ so none is ever typed by hand.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -108,18 +109,18 @@ def goals_table(judged: Sequence[Judgement]) -> Table:
 
 
 def goals_markdown(results: Sequence[Result]) -> str:
-    """Every goal, measured or not, as pages show them, and what was measured on."""
+    """Every goal, measured or not, a row for each kind of work, and what was measured on."""
     used = {goal.benchmark for goal in GOALS}
     taken = [result for result in results if result.benchmark in used]
-    lines = [
-        "| work | what | measured | goal | |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {one.goal.work} | {one.goal.what} | {one.value} | {one.bound} | {one.verdict} |"
-            for one in judge(results)
-        ),
-        "",
-    ]
+    lines = ["| work | measured | goal | |", "|---|---|---|---|"]
+    for work, group in groupby(judge(results), lambda one: one.goal.work):
+        judged = list(group)
+        measured = "<br>".join(f"{one.goal.what} {one.value}".rstrip() for one in judged)
+        bounds = [one.bound for one in judged]
+        bound = bounds[0] if len(set(bounds)) == 1 else "<br>".join(bounds)
+        verdicts = "<br>".join(one.verdict for one in judged)
+        lines.append(f"| {work} | {measured} | {bound} | {verdicts} |")
+    lines.append("")
     if taken:
         first = min(result.taken for result in taken)
         last = max(result.taken for result in taken)
