@@ -103,9 +103,11 @@ def create_app(context: Context, bounds: Bounds) -> web.Application:
     for operation in OPERATIONS:
         endpoint = _Endpoint(operation, context, kept, strangers)
         if operation.method == "GET":
-            app.router.add_get(operation.path, endpoint.handle)
+            app.router.add_get(operation.path, endpoint.handle, expect_handler=_continue)
         else:
-            app.router.add_route(operation.method, operation.path, endpoint.handle)
+            app.router.add_route(
+                operation.method, operation.path, endpoint.handle, expect_handler=_continue
+            )
     add_pages(app, lambda: openapi.document(OPERATIONS))
     return app
 
@@ -308,6 +310,16 @@ def _lasting_key(actor: Actor, key: str, fingerprint: bytes) -> str:
 def _tags(request: web.Request, field: str) -> frozenset[str] | None:
     values = request.headers.getall(field, [])
     return read_tags(field, ", ".join(values)) if values else None
+
+
+async def _continue(request: web.Request) -> None:
+    """Ask for the body where that is waited for; what else may be expected is none of ours.
+
+    RFC 9110, 10.1.1 lets a server ignore it. aiohttp would refuse it without a problem.
+    """
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 async def _body(request: web.Request) -> bytes:

@@ -33,17 +33,10 @@ from .context import NOTHING_OPEN, Context, OpenWork
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
 from .payload import merged, refuse
+from .queries import ConfirmQuery, DeployQuery, ForceQuery, NoQuery, PageQuery, RemoveQuery
 from .redaction import redacted_template
 from .release_views import latest, newest_first, release_view, sees_secrets
-from .schemas import (
-    ConfirmQuery,
-    DeployQuery,
-    ForceQuery,
-    NoQuery,
-    PageQuery,
-    RemoveQuery,
-    ShiftBody,
-)
+from .schemas import ShiftBody
 from .views import page
 from .writes import execute, fields, written
 

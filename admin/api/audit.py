@@ -5,8 +5,9 @@ from __future__ import annotations
 from gateway.core.model import Role
 
 from . import answers
+from . import report_answers as reports
 from .operation import BASE, Call, Operation, Reply
-from .schemas import AuditQuery
+from .queries import AuditQuery
 
 
 async def list_audit(call: Call[AuditQuery, None]) -> Reply:
@@ -14,7 +15,7 @@ async def list_audit(call: Call[AuditQuery, None]) -> Reply:
     limit = call.query.limit
     found = await call.context.controller.audit(limit + 1, call.query.after)
     lines = [
-        answers.AuditLine(
+        reports.AuditLine(
             id=e.id,
             time=answers.rfc3339(e.time),
             actor=e.actor,
@@ -28,7 +29,7 @@ async def list_audit(call: Call[AuditQuery, None]) -> Reply:
         )
         for e in found[:limit]
     ]
-    return Reply(answers.AuditList(lines, lines[-1].id if len(found) > limit else None))
+    return Reply(reports.AuditList(lines, lines[-1].id if len(found) > limit else None))
 
 
 OPERATIONS = (
@@ -38,7 +39,7 @@ OPERATIONS = (
         list_audit,
         "Show who did what, newest first",
         Role.VIEWER,
-        answers.AuditList,
+        reports.AuditList,
         "Observation",
         query=AuditQuery,
     ),

@@ -21,10 +21,10 @@ from gateway.routing.service import InstanceState
 from gateway.routing.table import Miss
 from gateway.routing.world import World
 
-from . import answers
+from . import report_answers as reports
 from .operation import BASE, Call, Operation, Reply
 from .payload import refuse
-from .schemas import ExplainQuery
+from .queries import ExplainQuery
 from .views import View, view
 
 _STATUS = {
@@ -90,7 +90,7 @@ async def explain(call: Call[ExplainQuery, None]) -> Reply:
     return Reply(explanation(read(call.query), world, now))
 
 
-def explanation(asked: Asked, world: World, now: View) -> answers.Explanation:
+def explanation(asked: Asked, world: World, now: View) -> reports.Explanation:
     """The answer, drawn in `world`."""
     host, path = asked.host.encode(), asked.path.encode()
     cookies = asked.cookies.encode("utf-8", "replace") if asked.cookies is not None else None
@@ -118,7 +118,7 @@ def explanation(asked: Asked, world: World, now: View) -> answers.Explanation:
             how = f" ({service.balancer})" if service is not None else ""
             why.append(f"instance {instance.id} chosen by the service's balancer{how}")
     shown = now.find_instance(instance.id) if instance is not None else None
-    return answers.Explanation(
+    return reports.Explanation(
         verdict=decision.verdict.value,
         status=_STATUS[decision.verdict],
         route=found.route.id,
@@ -139,7 +139,7 @@ def _passed_over(pool: Pool) -> str:
     return f"route {route.id} is held back: {who} until its release gives it traffic"
 
 
-def _missed(miss: Miss, asked: Asked, passed_over: Sequence[str], now: View) -> answers.Explanation:
+def _missed(miss: Miss, asked: Asked, passed_over: Sequence[str], now: View) -> reports.Explanation:
     if miss is Miss.INTERNAL_ONLY:
         why = ["the route is internal and this entrypoint is not: the gateway answers 404"]
     else:
@@ -150,7 +150,7 @@ def _missed(miss: Miss, asked: Asked, passed_over: Sequence[str], now: View) -> 
             hint = did_you_mean(asked.host, hosts)
             why = [f"no route has host {quote(asked.host)}, nor a wildcard that fits it{hint}"]
     why += passed_over
-    return answers.Explanation(miss.value, _STATUS[miss], None, None, None, why, ())
+    return reports.Explanation(miss.value, _STATUS[miss], None, None, None, why, ())
 
 
 def _matched(pool: Pool, asked: Asked) -> list[str]:
@@ -228,12 +228,12 @@ def _selected(pool: Pool, asked: Asked, members: Sequence[ServiceId]) -> str | N
     return None
 
 
-def _candidates(pool: Pool, now: View) -> Iterator[answers.Candidate]:
+def _candidates(pool: Pool, now: View) -> Iterator[reports.Candidate]:
     weights = {m.service: m.weight for m in pool.route.members}
     share = shares(weights)
     for sid, weight in weights.items():
         service = now.state.services.get(sid)
-        yield answers.Candidate(
+        yield reports.Candidate(
             id=sid,
             name=split_service_id(sid)[1],
             weight=weight,
@@ -249,7 +249,7 @@ OPERATIONS = (
         explain,
         "Explain where a request would go",
         Role.VIEWER,
-        answers.Explanation,
+        reports.Explanation,
         "Observation",
         query=ExplainQuery,
     ),

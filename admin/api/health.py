@@ -5,14 +5,15 @@ from __future__ import annotations
 from gateway.core.model import Role
 
 from . import answers
+from . import report_answers as reports
 from .operation import BASE, Call, Operation, Reply
 from .problems import HttpCode, HttpProblem
-from .schemas import NoQuery
+from .queries import NoQuery
 
 
 async def healthz(call: Call[NoQuery, None]) -> Reply:
     """The control process answers."""
-    return Reply(answers.Alive("ok"))
+    return Reply(reports.Alive("ok"))
 
 
 async def readyz(call: Call[NoQuery, None]) -> Reply:
@@ -25,18 +26,18 @@ async def readyz(call: Call[NoQuery, None]) -> Reply:
             {"Retry-After": "1"},
         )
     serving = sum(w.state == "serving" for w in controller.workers)
-    return Reply(answers.Ready("ready", controller.snapshot.generation, serving))
+    return Reply(reports.Ready("ready", controller.snapshot.generation, serving))
 
 
 async def list_workers(call: Call[NoQuery, None]) -> Reply:
     """The data-plane processes: state, restarts, and the generation each one serves."""
     workers = [
-        answers.WorkerAnswer(
+        reports.WorkerAnswer(
             w.slot, w.pid, w.state, w.restarts, answers.rfc3339(w.started), w.generation
         )
         for w in call.context.controller.workers
     ]
-    return Reply(answers.WorkerList(workers))
+    return Reply(reports.WorkerList(workers))
 
 
 OPERATIONS = (
@@ -46,17 +47,17 @@ OPERATIONS = (
         list_workers,
         "List the workers",
         Role.VIEWER,
-        answers.WorkerList,
+        reports.WorkerList,
         "Health",
     ),
-    Operation("GET", "/healthz", healthz, "Is it alive?", None, answers.Alive, "Health"),
+    Operation("GET", "/healthz", healthz, "Is it alive?", None, reports.Alive, "Health"),
     Operation(
         "GET",
         "/readyz",
         readyz,
         "Does it serve?",
         None,
-        answers.Ready,
+        reports.Ready,
         "Health",
         statuses=(200, 503),
     ),

@@ -14,7 +14,7 @@ from . import answers
 from .context import SETTLED_S, Context
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
-from .schemas import DrainQuery, NoQuery, WriteQuery
+from .queries import DrainQuery, NoQuery, WriteQuery
 from .views import view
 from .writes import execute, fields, written
 

@@ -20,8 +20,8 @@ from .applications import PATH as APPLICATION
 from .applications import find_application
 from .operation import Call, Operation, Reply
 from .payload import refuse
+from .queries import LogsQuery
 from .release_views import sees_secrets, services_of
-from .schemas import LogsQuery
 
 
 async def read_logs(call: Call[LogsQuery, None]) -> Reply:

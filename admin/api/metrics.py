@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.core.model import Role
 
 from .operation import Call, Operation, Reply
-from .schemas import NoQuery
+from .queries import NoQuery
 
 
 async def get_metrics(call: Call[NoQuery, None]) -> Reply:

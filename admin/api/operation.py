@@ -19,7 +19,7 @@ from gateway.core.errors import Code
 from gateway.core.model import Role
 
 from .context import Context
-from .schemas import NoQuery, Query
+from .queries import NoQuery, Query
 
 BASE = "/api/v1"
 SAFE_METHODS = frozenset({"GET", "HEAD"})

@@ -19,7 +19,7 @@ from gateway.core.planning import Sides
 from gateway.core.planning import sides as sides_of
 from gateway.core.readiness import healthy, instances_wanted
 from gateway.core.release import Application, Colour, Release
-from gateway.core.releasing import legal_verbs
+from gateway.core.rolling_back import legal_verbs
 from gateway.core.sharing import part
 from gateway.core.state import State
 

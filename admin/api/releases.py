@@ -22,8 +22,9 @@ from . import release_answers as shown
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
 from .payload import refuse
+from .queries import ConfirmQuery, ForceQuery, NoQuery, ReleasesQuery
 from .release_views import newest_first, release_view, routes_of
-from .schemas import ConfirmQuery, ForceQuery, NoQuery, ReleasesQuery, ShiftBody
+from .schemas import ShiftBody
 from .writes import execute, fields, written
 
 PATH = f"{BASE}/releases/{{release}}"

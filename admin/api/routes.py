@@ -12,7 +12,8 @@ from . import answers, names
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
 from .payload import invalid_path
-from .schemas import NoQuery, PageQuery, PolicyBody, WriteQuery
+from .queries import NoQuery, PageQuery, WriteQuery
+from .schemas import PolicyBody
 from .views import page, view
 from .writes import execute, fields, written
 

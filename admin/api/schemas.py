@@ -1,4 +1,4 @@
-"""What clients may send: pydantic models, strict, and their way into the model.
+"""Bodies that clients may send: pydantic models, strict, and their way into the model.
 
 Strict means: no unknown key, no text for a number, no 1.0 for 1, no true for 1.
 The models carry names and units of the API; `gateway.core` carries its own.
@@ -15,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -35,8 +34,7 @@ from gateway.core.model import (
     TimeoutPolicy,
     UpstreamTls,
 )
-from gateway.core.names import did_you_mean, published_host, quote
-from gateway.core.release import Strategy
+from gateway.core.names import published_host
 from gateway.core.templates import IN_FLIGHT_MAX, SCALE_MAX
 
 from . import names
@@ -45,7 +43,6 @@ from .names import HTTPS
 ROUTES_MAX = 256
 ENDPOINTS_MAX = 1024
 DRAIN_MAX_S = 86400.0
-LOG_LINES_MAX = 10_000
 
 Host = Annotated[
     str,
@@ -277,150 +274,3 @@ class TokenBody(Payload):
         description="who or what will use it; stands in the audit"
     )
     role: Literal["viewer", "operator", "admin"]
-
-
-class Query(BaseModel):
-    """Query parameters; texts become values, unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NoQuery(Query):
-    """A call without query parameters."""
-
-
-class PageQuery(Query):
-    """A list's part: at most `limit` items behind the one called `after`."""
-
-    limit: Annotated[int, Field(ge=1, le=10_000)] = 1000
-    after: Annotated[str, Field(max_length=1024)] | None = None
-
-
-class WriteQuery(Query):
-    """What every change takes."""
-
-    dry_run: bool = Field(False, description="validate and plan only; nothing is changed")
-    reason: Annotated[str, Field(max_length=500)] | None = Field(
-        None, description="why; stands in the audit"
-    )
-
-
-class ForceQuery(WriteQuery):
-    """A change whose guard can be overruled."""
-
-    force: bool = Field(False, description="overrule the guard; the answer warns of what it means")
-
-
-class RemoveQuery(ForceQuery):
-    """A removal that drains first."""
-
-    drain_timeout: Delay | None = Field(
-        None, description="seconds after which open work is cut; none: timeouts.drain"
-    )
-
-
-def _strategy(text: str) -> str:
-    known = [strategy.value for strategy in Strategy]
-    if text not in known:
-        hint = did_you_mean(text, known)
-        raise ValueError(f"{quote(text)} is no strategy; there are {', '.join(known)}{hint}")
-    return text
-
-
-class DeployQuery(WriteQuery):
-    """How a template is deployed."""
-
-    strategy: Annotated[
-        str,
-        AfterValidator(_strategy),
-        WithJsonSchema({"type": "string", "enum": [strategy.value for strategy in Strategy]}),
-    ] = Field(Strategy.BLUE_GREEN.value, description="how traffic may move to the new services")
-    deadline: Seconds | None = Field(
-        None, description="seconds for the new services to be healthy; none: releases.deadline"
-    )
-    on_deadline: Literal["rollback", "hold"] | None = Field(
-        None, description="what happens if they are not; none: releases.on_deadline"
-    )
-    previous: bool = Field(
-        False, description="no body: deploy the template before the last confirmed release"
-    )
-
-
-class ConfirmQuery(WriteQuery):
-    """How a release is confirmed."""
-
-    smooth: bool = Field(
-        False, description="move all traffic first, confirm after 5 s without errors"
-    )
-    force: bool = Field(False, description="move all traffic and confirm, whatever the guards say")
-
-    @field_validator("force")
-    @classmethod
-    def _is_one_way(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("smooth"):
-            raise ValueError("smooth waits for proof, force wants none: give one of them")
-        return value
-
-
-class ReleasesQuery(PageQuery):
-    """A part of the releases, newest first."""
-
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    application: Annotated[str, Field(max_length=names.NAME_MAX)] | None = Field(
-        None, description="of this application only"
-    )
-
-
-class LogsQuery(Query):
-    """Which lines of an application's output."""
-
-    service: Annotated[str, Field(max_length=names.NAME_MAX)] | None = Field(
-        None, description="of this service only"
-    )
-    lines: Annotated[int, Field(ge=1, le=LOG_LINES_MAX)] = 100
-    after: Annotated[str, Field(max_length=60_000)] | None = Field(
-        None, description="the `after` of the answer before: what was written since"
-    )
-
-
-class DrainQuery(WriteQuery):
-    """Draining one instance."""
-
-    wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
-        0.0, description="seconds to wait until nothing is open any more"
-    )
-
-
-class ExplainQuery(Query):
-    """A request to explain."""
-
-    host: str = Field(max_length=names.HOST_MAX + 8, description="as in the Host field")
-    path: str = Field("/", max_length=8192)
-    header: list[str] = Field([], max_length=32, description="`Name: value`, repeatable")
-    cookie: list[str] = Field([], max_length=32, description="`name=value`, repeatable")
-    internal: bool | None = Field(
-        None, description="as seen from an internal entrypoint; none: whichever knows the host"
-    )
-
-
-class StatsQuery(PageQuery):
-    """The window of the figures in seconds, and which part of the routes."""
-
-    window: Literal["60", "300"] = "60"
-
-
-class AuditQuery(Query):
-    """A part of the audit, newest first."""
-
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    after: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="the `next` of the answer before"
-    )
-
-
-class ValidateQuery(Query):
-    """What the document is."""
-
-    kind: Literal["configuration", "template"] | None = Field(
-        None, description="none: whichever it looks like"
-    )

@@ -17,7 +17,8 @@ from .context import NOTHING_OPEN, Context
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
 from .payload import invalid_path, refuse
-from .schemas import NoQuery, PageQuery, RemoveQuery, ServiceBody, ServicePatch, WriteQuery
+from .queries import NoQuery, PageQuery, RemoveQuery, WriteQuery
+from .schemas import ServiceBody, ServicePatch
 from .views import page, view
 from .writes import execute, fields, written
 

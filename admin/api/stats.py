@@ -5,8 +5,9 @@ from __future__ import annotations
 from gateway.core.model import Role
 
 from . import answers
+from . import report_answers as reports
 from .operation import BASE, Call, Operation, Reply
-from .schemas import StatsQuery
+from .queries import StatsQuery
 from .views import page
 
 
@@ -20,11 +21,11 @@ async def get_stats(call: Call[StatsQuery, None]) -> Reply:
         on_routes = {sid for route in state.routes.values() for sid in route.weights}
         services |= state.services.keys() - on_routes
     return Reply(
-        answers.Stats(
+        reports.Stats(
             window=window,
             time=answers.rfc3339(context.now()),
             routes=[
-                answers.RouteStats(
+                reports.RouteStats(
                     route=route.id,
                     traffic=answers.traffic(report.routes.get(route.id)),
                     services={
@@ -47,7 +48,7 @@ OPERATIONS = (
         get_stats,
         "Show rate, errors, latency and in-flight per route and service",
         Role.VIEWER,
-        answers.Stats,
+        reports.Stats,
         "Observation",
         query=StatsQuery,
     ),

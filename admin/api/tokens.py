@@ -8,10 +8,12 @@ from gateway.core.model import Role, Token
 from gateway.core.state import State
 
 from . import answers
+from . import report_answers as reports
 from .auth import digest, make_token
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
-from .schemas import PageQuery, TokenBody, WriteQuery
+from .queries import PageQuery, WriteQuery
+from .schemas import TokenBody
 from .views import page
 from .writes import execute, fields, written
 
@@ -20,8 +22,8 @@ async def list_tokens(call: Call[PageQuery, None]) -> Reply:
     """All tokens by name, without their texts."""
     shown, more = page(call.context.controller.state.tokens, call.query.limit, call.query.after)
     return Reply(
-        answers.TokenList(
-            [answers.TokenAnswer(t.name, t.role, answers.rfc3339(t.created)) for t in shown], more
+        reports.TokenList(
+            [reports.TokenAnswer(t.name, t.role, answers.rfc3339(t.created)) for t in shown], more
         )
     )
 
@@ -35,7 +37,7 @@ async def create_token(call: Call[WriteQuery, TokenBody]) -> Reply:
     return written(
         call,
         outcome,
-        lambda base: answers.TokenMade(
+        lambda base: reports.TokenMade(
             **fields(base),
             name=token.name,
             role=token.role,
@@ -69,7 +71,7 @@ OPERATIONS = (
         list_tokens,
         "List tokens",
         Role.ADMIN,
-        answers.TokenList,
+        reports.TokenList,
         "Tokens",
         query=PageQuery,
     ),
@@ -79,7 +81,7 @@ OPERATIONS = (
         create_token,
         "Make a token",
         Role.ADMIN,
-        answers.TokenMade,
+        reports.TokenMade,
         "Tokens",
         query=WriteQuery,
         body=TokenBody,

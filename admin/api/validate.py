@@ -15,8 +15,9 @@ from gateway.runtime.configuration import BadConfiguration, parse
 from gateway.runtime.settings import Settings
 
 from . import answers
+from . import report_answers as reports
 from .operation import BASE, Call, Operation, Reply
-from .schemas import ValidateQuery
+from .queries import ValidateQuery
 from .views import check_answer, tls_answer
 
 Kind = Literal["configuration", "template"]
@@ -41,23 +42,23 @@ async def validate(call: Call[ValidateQuery, bytes]) -> Reply:
 
 def _validation(
     body: bytes, content_type: str, kind: Kind | None, settings: Settings
-) -> answers.Validation:
+) -> reports.Validation:
     text: Text | None = None
-    problems: list[answers.DocumentProblem] = []
+    problems: list[reports.DocumentProblem] = []
     if kind != "configuration":
         try:
             text = templates.read_text(body, content_type)
         except Refused as refused:
-            problems = [answers.DocumentProblem(e.field, e.message, None) for e in refused.errors]
+            problems = [reports.DocumentProblem(e.field, e.message, None) for e in refused.errors]
         if kind is None:
             kind = "template" if text is not None and is_template(text.value) else "configuration"
     if kind == "configuration":
         return _of_configuration(body)
     if text is None:
-        return answers.Validation(False, kind, problems, [], [])
+        return reports.Validation(False, kind, problems, [], [])
     found = templates.examine(text, "application", settings)
-    problems = [answers.DocumentProblem(p.place, p.message, p.line) for p in found.problems]
-    return answers.Validation(
+    problems = [reports.DocumentProblem(p.place, p.message, p.line) for p in found.problems]
+    return reports.Validation(
         not problems,
         kind,
         problems,
@@ -78,23 +79,23 @@ def is_template(document: object) -> bool:
     )
 
 
-def _of_configuration(body: bytes) -> answers.Validation:
-    problems: list[answers.DocumentProblem] = []
+def _of_configuration(body: bytes) -> reports.Validation:
+    problems: list[reports.DocumentProblem] = []
     try:
         parse(body)
     except BadConfiguration as error:
-        problems = [answers.DocumentProblem(p.place, p.message, p.line) for p in error.problems]
-    return answers.Validation(not problems, "configuration", problems, [], [])
+        problems = [reports.DocumentProblem(p.place, p.message, p.line) for p in error.problems]
+    return reports.Validation(not problems, "configuration", problems, [], [])
 
 
-def _service(service: Service) -> answers.ValidatedService:
-    return answers.ValidatedService(
+def _service(service: Service) -> reports.ValidatedService:
+    return reports.ValidatedService(
         name=service.name,
         image=service.launch.image if service.launch is not None else None,
         endpoints=[e.text for e in service.endpoints],
         tls=None if service.tls is None else tls_answer(service.tls),
         scale=service.scale if service.launch is not None else len(service.endpoints),
-        routes=[answers.ValidatedRoute(c.route, c.port, c.sticky) for c in service.claims],
+        routes=[reports.ValidatedRoute(c.route, c.port, c.sticky) for c in service.claims],
         coexist=service.coexist,
         health=None if service.check is None else check_answer(service.check),
         limits=answers.LimitsAnswer(service.in_flight_limit),
@@ -109,7 +110,7 @@ OPERATIONS = (
         validate,
         "Check a configuration or a template",
         Role.VIEWER,
-        answers.Validation,
+        reports.Validation,
         "Observation",
         query=ValidateQuery,
         raw_types=("application/yaml", "application/json", "text/yaml", "application/x-yaml"),

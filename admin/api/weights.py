@@ -13,8 +13,9 @@ from gateway.core.state import State
 from . import answers
 from .etag import TagOf, etag
 from .operation import BASE, Call, Operation, Reply
+from .queries import ForceQuery, NoQuery
 from .routes import named
-from .schemas import ForceQuery, NoQuery, WeightsBody
+from .schemas import WeightsBody
 from .writes import execute, fields, written
 
 PATH = f"{BASE}/routes/{{route}}/weights"

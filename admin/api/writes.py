@@ -14,7 +14,7 @@ from gateway.core.state import changes
 from . import answers
 from .etag import TagOf, precondition
 from .operation import Call, Reply
-from .schemas import WriteQuery
+from .queries import WriteQuery
 from .views import plan
 
 if TYPE_CHECKING:

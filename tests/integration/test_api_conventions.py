@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,97 @@ async def test_hostile_addresses_never_break_anything(api: Api) -> None:
                 assert 400 <= answer.status < 500, (operation.method, path)
                 assert answer.code
     assert set(api.controller.state.services) == {ServiceId("-/v1"), ServiceId("-/v2")}
+
+
+BODIES = (
+    b"",
+    b"\0",
+    b"null",
+    b"[]",
+    b"0",
+    b'"x"',
+    b"{",
+    b"{}" * 2,
+    b"\xff\xfe{}",
+    b"\xef\xbb\xbf{}",
+    b'{"a": 1, "a": 2}',
+    b'{"\\ud800": NaN}',
+    b'{"reason": 1e999, "new": -1e999}',
+    b"[" * 100_000,
+    b'{"a":' * 20_000,
+    b'{"n": ' + b"9" * 100_000 + b"}",
+    b'{"' + b"k" * 200_000 + b'": {}}',
+    b"{" + b",".join(b'"%d": 1' % n for n in range(2_000)) + b"}",
+    b"a: &a [*a]",
+    b"a: !!python/object/apply:os.system [id]",
+    b"services: {web: {image: !!binary aaaa, labels: [[[]]]}}",
+    b"{services: {? {a: b} : c}}",
+    b"x:\n\t- y",
+)
+FIELDS = (
+    {"Content-Type": "application/json; charset=utf-16"},
+    {"Content-Type": "multipart/form-data; boundary="},
+    {"Content-Type": "x" * 4000},
+    {"If-Match": '"' * 1000},
+    {"If-Match": "W/" * 1000, "If-None-Match": "*,*"},
+    {"Idempotency-Key": "k" * 4000},
+    {"Idempotency-Key": "\u202e\u00ff"},
+    {"Accept": "," * 4000},
+    {"Content-Encoding": "identity, identity"},
+    {"Expect": "nothing"},
+    {"Range": "bytes=99999999999-"},
+)
+QUERIES = (
+    "?" + "a=1&" * 2000,
+    "?%00=%00&limit=%FF",
+    "?limit=-1&after=%E2%80%AE%1b[2J",
+    "?limit=99999999999999999999999999&window=inf&wait=nan",
+    "?dry_run=%00&force=tRuE&reason=" + "x" * 501,
+    "?=&&&==;",
+)
+
+
+def addresses() -> list[tuple[str, str]]:
+    """Each operation that can be sent something, at names that do not exist."""
+    return [(o.method, re.sub(r"{\w+}", "nope", o.path)) for o in OPERATIONS]
+
+
+def test_hostile_bodies_fields_and_queries_are_refused_and_never_our_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    @on_an_api
+    async def attack(api: Api) -> None:
+        await api.two_versions()
+        before = api.controller.state
+        for method, path in addresses():
+            if method not in ("GET", "DELETE"):
+                yaml = path.endswith(("/releases", "/validate"))
+                kind = "application/yaml" if yaml else "application/json"
+                for raw in BODIES:
+                    answer = await api(method, path, raw=raw, headers={"Content-Type": kind})
+                    assert answer.status < 500, (method, path, raw[:40])
+            for fields in FIELDS:
+                body: object = {} if method not in ("GET", "DELETE") else None
+                answer = await api(method, path, body, headers=fields)
+                assert answer.status < 500, (method, path, fields)
+            for query in QUERIES:
+                assert (await api(method, path + query)).status < 500, (method, path, query)
+        assert api.controller.state.services == before.services
+        assert api.controller.state.routes.keys() - before.routes.keys() <= {"nope.localhost"}
+        assert (await api("GET", "audit")).status == 200
+
+    attack(tmp_path)
+    assert not [r for r in caplog.records if r.exc_info]
+
+
+@on_an_api
+async def test_what_is_said_of_a_change_forges_no_line_anywhere(api: Api) -> None:
+    await api.two_versions()
+    reason = "%0A2026-01-01T00:00:00.000Z%20info%20forged%1B[2J"
+    answer = await api("PUT", f"{WEIGHTS}?reason={reason}", {"v1": 50, "v2": 50})
+    assert answer.status == 200
+    entry = (await api("GET", "audit?limit=1")).json["entries"][0]
+    assert entry["reason"].startswith("\n2026")
+    raw = (await api("GET", "audit?limit=1")).raw
+    assert b"\x1b" not in raw
+    assert b"\\n2026" in raw

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admin.api.payload import MAX_BYTES, MAX_DEPTH, parse, read_json, read_query
-from admin.api.schemas import ExplainQuery, ForceQuery, PolicyBody, ServiceBody, StatsQuery
+from admin.api.queries import ExplainQuery, ForceQuery, StatsQuery
+from admin.api.schemas import PolicyBody, ServiceBody
 from gateway.core.errors import Code, Refused
 
 VALUES = st.recursive(
@@ -171,3 +172,14 @@ def test_query_parameters_are_checked_like_bodies() -> None:
 def test_parameters_that_are_lists_may_come_several_times() -> None:
     query = read_query(ExplainQuery, [("host", "a"), ("header", "X: 1"), ("header", "Y: 2")])
     assert query.header == ["X: 1", "Y: 2"]
+
+
+def test_of_very_many_problems_all_are_counted_and_the_first_are_told() -> None:
+    value = {"spill": 1, **{f"k{n}": n for n in range(300)}}
+    with pytest.raises(Refused) as caught:
+        parse(PolicyBody, value)
+    refusal = caught.value
+    assert "301 problems" in refusal.detail
+    assert "(201 more not shown)" in refusal.detail
+    assert len(refusal.errors) == 100
+    assert all(e.field and " " in e.message for e in refusal.errors)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from admin.api.answers import Explanation
 from admin.api.context import NothingLaunched
 from admin.api.explain import explanation, read
-from admin.api.schemas import ExplainQuery
+from admin.api.queries import ExplainQuery
+from admin.api.report_answers import Explanation
 from admin.api.views import View
 from gateway.core.observed import Observed
 from gateway.core.state import State
