@@ -48,6 +48,35 @@ def test_every_message_comes_back_whole(size: int) -> None:
     assert volley.bad == 0
 
 
+class Written(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.pieces.append(bytes(data))
+
+
+@pytest.mark.parametrize("step", [1, 7, 130, 131, 132, 1000])
+def test_each_message_is_sent_back_once_however_it_is_cut(step: int) -> None:
+    echo, written = Echo(), Written()
+    echo.connection_made(written)
+    echo.data_received(upgrade("a.example", 125))
+    sent = 5 * frame(125, masked=True)
+    for at in range(0, len(sent), step):
+        echo.data_received(sent[at : at + step])
+    assert written.pieces == [agreed(), *[frame(125, masked=False)] * 5]
+
+
+def test_a_health_check_is_answered() -> None:
+    echo, written = Echo(), Written()
+    echo.connection_made(written)
+    echo.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert written.pieces[0].startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_does_not_talk_websocket_is_told_so() -> None:
     async def run() -> None:
         def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
