@@ -16,7 +16,8 @@ from gateway.core.model import Role, ServiceId, shares, split_service_id
 from gateway.core.names import did_you_mean, matching, quote
 from gateway.core.snapshot import Snapshot
 from gateway.routing.affinity import find_cookie
-from gateway.routing.pool import SELECTOR_COOKIE, Decision, Pool, Sticky, Verdict
+from gateway.routing.decision import Decision, Sticky, Verdict
+from gateway.routing.pool import SELECTOR_COOKIE, Pool
 from gateway.routing.service import InstanceState
 from gateway.routing.table import Miss
 from gateway.routing.world import World

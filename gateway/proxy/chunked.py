@@ -15,7 +15,8 @@ import re
 
 from gateway.proxy.fields import FRAMING_FLAT, NEVER_IN_TRAILERS, NOTHING_LISTED, flat
 from gateway.proxy.heads import HeadLimits, Malformed
-from gateway.proxy.lines import TCHAR, TOKEN, VALUE_BYTES
+from gateway.proxy.lines import TOKEN
+from gateway.proxy.scan import TCHAR, VALUE_BYTES
 
 TRAILER_LIMITS = HeadLimits(bytes=16384, fields=64)
 LAST_CHUNK = b"0\r\n\r\n"

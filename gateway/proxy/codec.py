@@ -2,12 +2,12 @@
 
 This is its public face. Pure: no I/O, no clock, no sockets; it never sees a body.
 `codec_request` and `codec_response` hold the two directions, `heads` the values, `fields` what
-is known about field names, `lines` what holds for every line.
+is known about field names, `lines` what holds for every line, `scan` the loops over bytes.
 """
 
 from __future__ import annotations
 
-from gateway.proxy.codec_request import parse_request, render_request
+from gateway.proxy.codec_request import Hop, parse_request, render_request
 from gateway.proxy.codec_response import (
     client_framing,
     parse_response,
@@ -15,11 +15,12 @@ from gateway.proxy.codec_response import (
     render_response,
 )
 from gateway.proxy.heads import Framing, HeadLimits, Malformed, RequestHead, ResponseHead
-from gateway.proxy.lines import find_head_end
+from gateway.proxy.scan import find_head_end
 
 __all__ = [
     "Framing",
     "HeadLimits",
+    "Hop",
     "Malformed",
     "RequestHead",
     "ResponseHead",

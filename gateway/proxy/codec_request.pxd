@@ -2,14 +2,38 @@
 
 import cython
 
+from gateway.proxy cimport lines, scan
 from gateway.proxy.heads cimport HeadLimits, RequestHead
 
-@cython.locals(start=Py_ssize_t, end=Py_ssize_t, resume=Py_ssize_t, lines=list, line=bytes)
-cpdef RequestHead parse_request(data, HeadLimits limits, Py_ssize_t searched=*)
+cdef object _NONE, _LENGTH, _CHUNKED
+cdef dict REQUEST_KINDS
+cdef int ACCEPT, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDING, HOST, MAX_FORWARDS
+cdef int PLAIN, REQUEST_ID_FIELD, SELECTOR, TE, TRAILER, TRANSFER_ENCODING, UNKNOWN, UPGRADE
+cdef bytes _VIA, _VIA_10
 
-@cython.locals(kept=list, line=bytes, name=bytes, colon=bytes, value=bytes, first=bint)
-cdef _read_request_fields(RequestHead head, list lines)
 
+cdef class Hop:
+    cdef readonly bytes peer, proto, port
+    cdef readonly bint trusted
+    cdef bytes _before_host, _after_host
+
+
+@cython.locals(start=Py_ssize_t, size=Py_ssize_t, end=Py_ssize_t, line_end=Py_ssize_t, head=RequestHead)
+cpdef RequestHead parse_request(bytes data, HeadLimits limits, Py_ssize_t searched=*)
+
+@cython.locals(method_end=Py_ssize_t, target_end=Py_ssize_t)
+cdef _read_request_line(RequestHead head, bytes data, Py_ssize_t start, Py_ssize_t end)
+
+@cython.locals(
+    kept=list, run=Py_ssize_t, begin=Py_ssize_t, stop=Py_ssize_t, colon=Py_ssize_t,
+    name=bytes, value=bytes, kind=int,
+)
+cdef _read_request_fields(RequestHead head, bytes data, Py_ssize_t at, Py_ssize_t end)
+
+@cython.locals(target=bytes, method=bytes, query=Py_ssize_t)
 cdef _read_target(RequestHead head, bytes host)
 cdef _frame_request(RequestHead head, bytes length, bytes coding)
-cdef Py_ssize_t _empty_lines(data) except -1
+
+@cython.locals(out=list, cookies=bytes, authority=bytes)
+cpdef bytes render_request(RequestHead head, Hop hop, bytes request_id, bytes strip_cookie)
+cdef Py_ssize_t _empty_lines(bytes data) except -1

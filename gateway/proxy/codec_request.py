@@ -5,9 +5,10 @@ Strict on purpose: whatever RFC 9110/9112 lets a recipient refuse is refused, so
 has one reading only. Invariants of a rendered head: exactly one Host, at most one framing, no
 hop-by-hop field of the client, and forwarding fields that are the gateway's own statement.
 
-Every request passes here twice, so the shape follows CPython's costs: one `translate` over
-the head proves that no line holds a control byte and that all line ends are CRLF, then each
-line costs a `partition` and a dict look-up. `codec_request.pxd` types the same source for Cython.
+Every request passes here twice, so the shape follows its costs: one loop over the head proves
+that no line holds a control byte and that all line ends are CRLF, then each line costs a search
+for its colon and a dict look-up, and neighbouring lines that go on as they are stay one piece.
+`codec_request.pxd` types the same source for Cython.
 """
 
 from __future__ import annotations
@@ -15,9 +16,29 @@ from __future__ import annotations
 import re
 
 from gateway.proxy import fields as f
-from gateway.proxy.fields import NO_OPTIONS, PLAIN, REQUEST_KINDS
+from gateway.proxy import lines, scan
+from gateway.proxy.fields import (
+    ACCEPT,
+    CONNECTION,
+    CONTENT_LENGTH,
+    COOKIE,
+    EXPECT,
+    FORWARDING,
+    HOST,
+    MAX_FORWARDS,
+    NO_OPTIONS,
+    PLAIN,
+    REQUEST_ID_FIELD,
+    REQUEST_KINDS,
+    SELECTOR,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UNKNOWN,
+    UPGRADE,
+)
 from gateway.proxy.heads import Framing, HeadLimits, Malformed, RequestHead
-from gateway.proxy.lines import TCHAR, check_lines, check_part
+from gateway.proxy.scan import TCHAR
 from gateway.routing.affinity import strip_cookie as without_cookie
 
 MAX_EMPTY_LINES = 4
@@ -27,7 +48,6 @@ _NONE = Framing.NONE
 _LENGTH = Framing.LENGTH
 _CHUNKED = Framing.CHUNKED
 
-_REQUEST_LINE = re.compile(rb"([" + TCHAR + rb"]+) ([!\"$-~]+) HTTP/1\.([01])")
 _OTHER_VERSION = re.compile(rb"[" + TCHAR + rb"]+ [!\"$-~]+ HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(rb"(?i:http(s)?)://([^/?]*)(.*)")
 NO_PROXY = (
@@ -42,9 +62,7 @@ _NOT_SERVED = {
 }
 
 
-def parse_request(
-    data: bytes | bytearray, limits: HeadLimits, searched: int = 0
-) -> RequestHead | None:
+def parse_request(data: bytes, limits: HeadLimits, searched: int = 0) -> RequestHead | None:
     """Read a request head; None if it is not complete yet.
 
     `searched`: the length `data` had when this was last called for the same head; with it a
@@ -54,28 +72,43 @@ def parse_request(
     Raises Malformed: 400, 405 (TRACE), 414 (no complete request line within the limit),
     417 (unknown expectation), 431, 501 (CONNECT, PRI, unknown transfer coding), 505.
     """
-    start = _empty_lines(data) if data[:1] == b"\r" else 0
-    resume = searched - 3
-    end = data.find(b"\r\n\r\n", resume if resume > start else start)
-    if end < 0 or end + 4 > limits.bytes:
-        check_part(data, start, searched, limits, 400)
+    start = _empty_lines(data) if data and data[0] == 13 else 0
+    size = scan.find_head_end(data, searched if searched > start + 3 else start + 3)
+    if size < 0 or size > limits.bytes:
+        lines.check_part(data, start, searched, limits, 400)
         return None
-    lines = bytes(data[start:end]).split(b"\r\n")
-    line = lines[0]
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        raise _bad_request_line(line)
-    check_lines(data[start:end], len(lines) - 1, limits, 400)
+    end = size - 4
+    line_end = scan.find_byte(data, 13, start, end)
     head = RequestHead()
-    head.size = end + 4
-    head.method, head.target, version = match.groups()
-    head.minor = 1 if version == b"1" else 0
-    _read_request_fields(head, lines)
+    head.size = size
+    _read_request_line(head, data, start, line_end)
+    lines.check_lines(data, start, end, limits, 400)
+    _read_request_fields(head, data, line_end + 2, end)
     return head
 
 
-def _read_request_fields(head: RequestHead, lines: list[bytes]) -> None:
+def _read_request_line(head: RequestHead, data: bytes, start: int, end: int) -> None:
+    """Sets method, target and minor (RFC 9112, 3)."""
+    method_end = scan.token_end(data, start, end)
+    target_end = scan.target_end(data, method_end + 1, end) if method_end < end else end
+    if (
+        method_end == start
+        or target_end == method_end + 1
+        or end - target_end != 9
+        or data[method_end] != 32
+        or scan.piece(data, target_end, target_end + 8) != b" HTTP/1."
+        or not 48 <= data[target_end + 8] <= 49
+    ):
+        raise _bad_request_line(data[start:end])
+    head.method = scan.piece(data, start, method_end)
+    head.target = scan.piece(data, method_end + 1, target_end)
+    head.minor = data[target_end + 8] - 48
+
+
+def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> None:
+    """Reads the lines in data[at:end]; the last one's CRLF is at `end`."""
     kept: list[bytes] = []
+    run = at  # where the lines began that go on as they are
     host: bytes | None = None
     connection: bytes | None = None
     length: bytes | None = None
@@ -85,70 +118,73 @@ def _read_request_fields(head: RequestHead, lines: list[bytes]) -> None:
     head.accept = head.cookies = head.selector = head.request_id = head.trailer = None
     head.max_forwards = head.forwarding = None
     head.trailers_ok = False
-    first = True
-    for line in lines:
-        if first:
-            first = False
-            continue
-        name, colon, value = line.partition(b":")
-        kind = REQUEST_KINDS.get(name)
-        if kind is None:
+    while at < end:
+        begin = at
+        stop = scan.find_byte(data, 13, at, end)
+        colon = scan.find_byte(data, 58, at, stop)
+        at = stop + 2
+        name = scan.piece(data, begin, colon)
+        kind = REQUEST_KINDS.get(name, UNKNOWN)
+        if kind == UNKNOWN:
             kind = f.classify_request(name)
-        if not colon:
+        if colon == stop:
             raise Malformed(400, "field line without colon")
         if kind == PLAIN:
-            kept.append(line)
             continue
-        value = value.strip(b" \t")
-        if kind == f.ACCEPT:
-            kept.append(line)
+        value = scan.trimmed(data, colon + 1, stop)
+        if kind == ACCEPT:
             head.accept = value if head.accept is None else head.accept + b", " + value
-        elif kind == f.HOST:
+            continue
+        if kind == MAX_FORWARDS and head.method != b"OPTIONS":
+            continue
+        if run < begin:
+            kept.append(scan.piece(data, run, begin))
+        run = at
+        if kind == HOST:
             if host is not None:
                 raise Malformed(400, "more than one Host")
             host = value
-        elif kind == f.CONNECTION:
+        elif kind == CONNECTION:
             connection = value if connection is None else connection + b"," + value
-        elif kind == f.COOKIE:
+        elif kind == COOKIE:
             if value:
                 head.cookies = value if head.cookies is None else head.cookies + b"; " + value
-        elif kind == f.CONTENT_LENGTH:
+        elif kind == CONTENT_LENGTH:
             if length is not None:
                 raise Malformed(400, "more than one Content-Length")
             length = value
-        elif kind == f.TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(400, "more than one Transfer-Encoding")
-            if b"\t" in line:  # a blank to RFC 9110, 5.6.3, a part of the coding to llhttp
+            if b"\t" in data[colon:stop]:  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
                 raise Malformed(400, "tab in Transfer-Encoding")
             coding = value
-        elif kind == f.FORWARDING:
+        elif kind == FORWARDING:
             if head.forwarding is None:
                 head.forwarding = []
             head.forwarding.append((name.lower(), value))
-        elif kind == f.UPGRADE:
+        elif kind == UPGRADE:
             upgrade = value if upgrade is None else upgrade + b"," + value
-        elif kind == f.EXPECT:
+        elif kind == EXPECT:
             expect = value if expect is None else expect + b"," + value
-        elif kind == f.REQUEST_ID_FIELD:
+        elif kind == REQUEST_ID_FIELD:
             # Two different ids are none.
             fit = head.request_id is None and f.REQUEST_ID.fullmatch(value) is not None
             head.request_id = value if fit else b""
-        elif kind == f.SELECTOR:
+        elif kind == SELECTOR:
             head.selector = value if head.selector is None else head.selector + b"," + value
-        elif kind == f.TE:
+        elif kind == TE:
             if b"trailers" in f.split_list(value):
                 head.trailers_ok = True
-        elif kind == f.TRAILER:
+        elif kind == TRAILER:
             head.trailer = value if head.trailer is None else head.trailer + b", " + value
-        elif kind == f.MAX_FORWARDS:
-            if head.method != b"OPTIONS":
-                kept.append(line)
-            elif head.max_forwards is not None or f.DIGITS.fullmatch(value) is None:
+        elif kind == MAX_FORWARDS:
+            if head.max_forwards is not None or f.DIGITS.fullmatch(value) is None:
                 raise Malformed(400, "invalid Max-Forwards")
-            else:
-                head.max_forwards = int(value)
-    head.fields = kept
+            head.max_forwards = int(value)
+    if run < end:
+        kept.append(scan.piece(data, run, end + 2))
+    head.fields = kept[0] if len(kept) == 1 else b"".join(kept)
     if not head.request_id:
         head.request_id = None
     _read_target(head, host)
@@ -160,12 +196,12 @@ def _read_request_fields(head: RequestHead, lines: list[bytes]) -> None:
     )
     head.listed = options.listed
     if options.listed:
-        head.fields = f.without_listed(kept, options.listed)
+        head.fields = f.without_listed(head.fields, options.listed)
     head.expect_continue = False
     if expect is not None and head.minor == 1:  # HTTP/1.0 knows none (RFC 9110, 10.1.1)
         if expect.lower() != b"100-continue":
             raise Malformed(417, "unknown expectation")
-        head.expect_continue = head.framing == _CHUNKED or head.length > 0
+        head.expect_continue = head.framing is _CHUNKED or head.length > 0
     head.upgrade = None
     if (
         upgrade is not None
@@ -173,7 +209,7 @@ def _read_request_fields(head: RequestHead, lines: list[bytes]) -> None:
         and upgrade.lower() == b"websocket"
         and head.minor == 1
         and head.method == b"GET"
-        and head.framing != _CHUNKED
+        and head.framing is not _CHUNKED
         and head.length <= 0
     ):
         head.upgrade = b"websocket"
@@ -207,7 +243,8 @@ def _read_target(head: RequestHead, host: bytes | None) -> None:
             head.target = target
         elif method != b"OPTIONS":
             raise Malformed(400, "invalid target")
-    head.path = target.partition(b"?")[0]
+    query = scan.find_byte(target, 63, 0, len(target))
+    head.path = target if query == len(target) else scan.piece(target, 0, query)
 
 
 def _frame_request(head: RequestHead, length: bytes | None, coding: bytes | None) -> None:
@@ -227,60 +264,72 @@ def _frame_request(head: RequestHead, length: bytes | None, coding: bytes | None
         head.framing = _LENGTH
     else:
         head.framing = _NONE
-    if head.framing != _CHUNKED:
+    if head.framing is not _CHUNKED:
         head.trailer = None
 
 
-def render_request(
-    head: RequestHead,
-    *,
-    peer: bytes,
-    proto: bytes,
-    port: bytes,
-    trusted: bool,
-    request_id: bytes,
-    strip_cookie: bytes | None,
-) -> bytes:
-    """The head to send upstream, complete with its empty line.
+class Hop:
+    """What the gateway says of a client's connection in each request that it passes on.
 
     peer: the client's address (IPv6 without brackets), proto: b"http" or b"https", port: of the
     entrypoint. trusted: the peer is a trusted proxy, its forwarding fields are kept and extended.
+    """
+
+    __slots__ = ("_after_host", "_before_host", "peer", "port", "proto", "trusted")
+
+    def __init__(self, peer: bytes, proto: bytes, port: bytes, trusted: bool) -> None:
+        self.peer = peer
+        self.proto = proto
+        self.port = port
+        self.trusted = trusted
+        self._before_host = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: " % (
+            peer,
+            proto,
+        )
+        self._after_host = b"\r\nX-Forwarded-Port: %b\r\nX-Request-Id: " % port
+
+
+def render_request(
+    head: RequestHead, hop: Hop, request_id: bytes, strip_cookie: bytes | None
+) -> bytes:
+    """The head to send upstream, complete with its empty line.
+
     request_id: used where the client sent no acceptable one. strip_cookie: name to take out.
     """
-    out = [b"%b %b HTTP/1.1\r\nHost: %b" % (head.method, head.target, head.authority)]
-    out += head.fields
+    authority = head.authority
+    out = [head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", authority, b"\r\n", head.fields]
     cookies = head.cookies
     if cookies is not None:
         if strip_cookie is not None and strip_cookie in cookies:
             cookies = without_cookie(cookies, strip_cookie)
         if cookies is not None:
-            out.append(b"Cookie: " + cookies)
-    if head.framing == _LENGTH:
-        out.append(b"Content-Length: %d" % head.length)
-    elif head.framing == _CHUNKED:
-        out.append(b"Transfer-Encoding: chunked")
+            out += (b"Cookie: ", cookies, b"\r\n")
+    if head.framing is _LENGTH:
+        out.append(b"Content-Length: %d\r\n" % head.length)
+    elif head.framing is _CHUNKED:
+        out.append(b"Transfer-Encoding: chunked\r\n")
         if head.trailer is not None:
-            out.append(b"Trailer: " + head.trailer)
+            out += (b"Trailer: ", head.trailer, b"\r\n")
     if head.expect_continue:
-        out.append(b"Expect: 100-continue")
+        out.append(b"Expect: 100-continue\r\n")
     if head.upgrade is not None:
-        out.append(b"Upgrade: websocket\r\nConnection: Upgrade")
+        out.append(b"Upgrade: websocket\r\nConnection: Upgrade\r\n")
     elif head.trailers_ok:
-        out.append(b"TE: trailers\r\nConnection: TE")
+        out.append(b"TE: trailers\r\nConnection: TE\r\n")
     if head.max_forwards is not None:
-        out.append(b"Max-Forwards: %d" % max(head.max_forwards - 1, 0))
-    if trusted and head.forwarding is not None:
-        out += _trusted_forwarding(head, peer, proto, port)
+        out.append(b"Max-Forwards: %d\r\n" % max(head.max_forwards - 1, 0))
+    if hop.trusted and head.forwarding is not None:
+        out.append(b"\r\n".join(_trusted_forwarding(head, hop.peer, hop.proto, hop.port)))
+        out.append(b"\r\nX-Request-Id: ")
     else:
-        out.append(
-            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n"
-            b"X-Forwarded-Host: %b\r\nX-Forwarded-Port: %b" % (peer, proto, head.authority, port)
-        )
-    out.append(
-        b"X-Request-Id: %b\r\nVia: 1.%d gateway\r\n\r\n"
-        % (head.request_id or request_id, head.minor)
-    )
-    return b"\r\n".join(out)
+        out += (hop._before_host, authority, hop._after_host)
+    out.append(request_id if head.request_id is None else head.request_id)
+    out.append(_VIA if head.minor else _VIA_10)
+    return b"".join(out)
+
+
+_VIA = b"\r\nVia: 1.1 gateway\r\n\r\n"
+_VIA_10 = b"\r\nVia: 1.0 gateway\r\n\r\n"
 
 
 def _trusted_forwarding(head: RequestHead, peer: bytes, proto: bytes, port: bytes) -> list[bytes]:
@@ -307,7 +356,7 @@ def _trusted_forwarding(head: RequestHead, peer: bytes, proto: bytes, port: byte
     return out
 
 
-def _empty_lines(data: bytes | bytearray) -> int:
+def _empty_lines(data: bytes) -> int:
     """Where the request line starts behind empty lines."""
     start = 0
     while data[start : start + 2] == b"\r\n":

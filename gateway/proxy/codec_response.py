@@ -8,97 +8,126 @@ The shape is that of `codec_request`, for the same reasons.
 
 from __future__ import annotations
 
-import re
-
 from gateway.proxy import fields as f
-from gateway.proxy.fields import NO_OPTIONS, PLAIN, RESPONSE_KINDS
+from gateway.proxy import lines, scan
+from gateway.proxy.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    DATE,
+    NO_OPTIONS,
+    PLAIN,
+    RESPONSE_KINDS,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UNKNOWN,
+    UPGRADE,
+)
 from gateway.proxy.heads import Framing, HeadLimits, Malformed, ResponseHead
-from gateway.proxy.lines import check_lines, check_part
 
 _NONE = Framing.NONE
 _LENGTH = Framing.LENGTH
 _CHUNKED = Framing.CHUNKED
 _UNTIL_CLOSE = Framing.UNTIL_CLOSE
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t -~\x80-\xff]*))?")
 _STATUS_START = b"HTTP/1."
 
 
 def parse_response(
-    data: bytes | bytearray, method: bytes, limits: HeadLimits, searched: int = 0
+    data: bytes, method: bytes, limits: HeadLimits, searched: int = 0
 ) -> ResponseHead | None:
     """Read an answer's head (1xx included); None if it is not complete yet.
 
     `method` of the request, `searched` as in `parse_request`. Raises Malformed(502).
     """
-    resume = searched - 3
-    end = data.find(b"\r\n\r\n", resume if resume > 0 else 0)
-    if end < 0 or end + 4 > limits.bytes:
+    size = scan.find_head_end(data, searched)
+    if size < 0 or size > limits.bytes:
         if not _STATUS_START.startswith(data[:7]):
             raise Malformed(502, "invalid status line")
-        check_part(data, 0, searched, limits, 502)
+        lines.check_part(data, 0, searched, limits, 502)
         return None
-    lines = bytes(data[:end]).split(b"\r\n")
-    match = _STATUS_LINE.fullmatch(lines[0])
-    if match is None:
-        raise Malformed(502, "invalid status line")
-    check_lines(data[:end], len(lines) - 1, limits, 502)
-    version, status, reason = match.groups()
+    end = size - 4
+    line_end = scan.find_byte(data, 13, 0, end)
     head = ResponseHead()
-    head.size = end + 4
-    head.minor = 1 if version == b"1" else 0
-    head.status = int(status)
-    head.reason = reason or b""
-    _read_response_fields(head, lines, method)
+    head.size = size
+    _read_status_line(head, data, line_end)
+    lines.check_lines(data, 0, end, limits, 502)
+    _read_response_fields(head, data, line_end + 2, end, method)
     return head
 
 
-def _read_response_fields(head: ResponseHead, lines: list[bytes], method: bytes) -> None:
+def _read_status_line(head: ResponseHead, data: bytes, end: int) -> None:
+    """Sets minor, status and reason (RFC 9112, 4)."""
+    status = scan.number(data, 9, 12) if end >= 12 else -1
+    if (
+        not 100 <= status <= 599
+        or scan.piece(data, 0, 7) != _STATUS_START
+        or not 48 <= data[7] <= 49
+        or data[8] != 32
+        or (end > 12 and data[12] != 32)
+        or scan.count_lines(data, 12, end) != 0
+    ):
+        raise Malformed(502, "invalid status line")
+    head.minor = data[7] - 48
+    head.status = status
+    head.reason = scan.piece(data, 13, end) if end > 13 else b""
+
+
+def _read_response_fields(
+    head: ResponseHead, data: bytes, at: int, end: int, method: bytes
+) -> None:
+    """Reads the lines in data[at:end]; the last one's CRLF is at `end`."""
     kept: list[bytes] = []
+    run = at  # where the lines began that go on as they are
     connection: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
     upgrade: bytes | None = None
     head.trailer = None
     head.has_date = False
-    first = True
-    for line in lines:
-        if first:
-            first = False
-            continue
-        name, colon, value = line.partition(b":")
-        kind = RESPONSE_KINDS.get(name)
-        if kind is None:
+    while at < end:
+        begin = at
+        stop = scan.find_byte(data, 13, at, end)
+        colon = scan.find_byte(data, 58, at, stop)
+        at = stop + 2
+        name = scan.piece(data, begin, colon)
+        kind = RESPONSE_KINDS.get(name, UNKNOWN)
+        if kind == UNKNOWN:
             kind = f.classify_response(name)
-        if not colon:
+        if colon == stop:
             raise Malformed(502, "field line without colon")
         if kind == PLAIN:
-            kept.append(line)
             continue
-        value = value.strip(b" \t")
-        if kind == f.DATE:
+        if kind == DATE:
             head.has_date = True
-            kept.append(line)
-        elif kind == f.CONTENT_LENGTH:
+            continue
+        if run < begin:
+            kept.append(scan.piece(data, run, begin))
+        run = at
+        value = scan.trimmed(data, colon + 1, stop)
+        if kind == CONTENT_LENGTH:
             if length is not None:
                 raise Malformed(502, "more than one Content-Length")
             length = value
-        elif kind == f.TRANSFER_ENCODING:
+        elif kind == TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(502, "more than one Transfer-Encoding")
-            if b"\t" in line:  # a blank to RFC 9110, 5.6.3, a part of the coding to llhttp
+            if b"\t" in data[colon:stop]:  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
                 raise Malformed(502, "tab in Transfer-Encoding")
             coding = value
-        elif kind == f.CONNECTION:
+        elif kind == CONNECTION:
             connection = value if connection is None else connection + b"," + value
-        elif kind == f.UPGRADE:
+        elif kind == UPGRADE:
             upgrade = value if upgrade is None else upgrade + b", " + value
-        elif kind == f.TRAILER:
+        elif kind == TRAILER:
             head.trailer = value if head.trailer is None else head.trailer + b", " + value
+    if run < end:
+        kept.append(scan.piece(data, run, end + 2))
+    head.fields = kept[0] if len(kept) == 1 else b"".join(kept)
     options = NO_OPTIONS if connection is None else f.read_connection(connection, 502)
     head.keep_alive = not options.close and (head.minor == 1 or options.keep_alive)
     head.listed = options.listed
-    head.fields = f.without_listed(kept, options.listed) if options.listed else kept
+    if options.listed:
+        head.fields = f.without_listed(head.fields, options.listed)
     _frame_response(head, length, coding, method)
     head.upgrade = False
     head.upgrade_to = upgrade if head.status == 426 else None
@@ -144,7 +173,7 @@ def _frame_response(
     else:
         head.framing = _UNTIL_CLOSE
         head.keep_alive = False
-    if head.framing != _CHUNKED:
+    if head.framing is not _CHUNKED:
         head.trailer = None
 
 
@@ -153,43 +182,42 @@ def client_framing(response: ResponseHead, method: bytes, client_minor: int) -> 
     framing = response.framing
     if method == b"HEAD":
         return _NONE
-    if framing in (_NONE, _LENGTH):
+    if framing is _NONE or framing is _LENGTH:
         return framing
     return _CHUNKED if client_minor == 1 else _UNTIL_CLOSE
 
 
 def render_response(
-    head: ResponseHead, *, framing: Framing, client_minor: int, close: bool, extra: bytes
+    head: ResponseHead, framing: Framing, client_minor: int, close: bool, extra: bytes
 ) -> bytes:
     """The head to send to the client. `extra`: ready `Name: value` lines, CRLF behind each."""
-    out = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
-    out += head.fields
-    if framing == _LENGTH:
-        out.append(b"Content-Length: %d" % head.length)
-    elif framing == _CHUNKED:
-        out.append(b"Transfer-Encoding: chunked")
+    out = [_ANSWERS[head.status], head.reason, b"\r\n", head.fields]
+    if framing is _LENGTH:
+        out.append(b"Content-Length: %d\r\n" % head.length)
+    elif framing is _CHUNKED:
+        out.append(b"Transfer-Encoding: chunked\r\n")
         if head.trailer is not None:
-            out.append(b"Trailer: " + head.trailer)
-    elif framing == _UNTIL_CLOSE:
+            out += (b"Trailer: ", head.trailer, b"\r\n")
+    elif framing is _UNTIL_CLOSE:
         close = True
     elif head.announced >= 0:
-        out.append(b"Content-Length: %d" % head.announced)
+        out.append(b"Content-Length: %d\r\n" % head.announced)
     if head.upgrade:
-        out.append(b"Upgrade: websocket\r\nConnection: Upgrade")
+        out.append(b"Upgrade: websocket\r\nConnection: Upgrade\r\n")
     elif head.upgrade_to is not None:
         options = b"close, Upgrade" if close else b"Upgrade"
-        out.append(b"Upgrade: %b\r\nConnection: %b" % (head.upgrade_to, options))
+        out.append(b"Upgrade: %b\r\nConnection: %b\r\n" % (head.upgrade_to, options))
     elif close:
-        out.append(b"Connection: close")
+        out.append(b"Connection: close\r\n")
     elif client_minor == 0:
-        out.append(b"Connection: keep-alive")
-    out.append(extra + b"\r\n")
-    return b"\r\n".join(out)
+        out.append(b"Connection: keep-alive\r\n")
+    out += (extra, b"\r\n")
+    return b"".join(out)
+
+
+_ANSWERS = [b"HTTP/1.1 %d " % status for status in range(600)]
 
 
 def render_interim(head: ResponseHead) -> bytes:
     """A 1xx answer for the client (never for one of HTTP/1.0)."""
-    out = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
-    out += head.fields
-    out.append(b"\r\n")
-    return b"\r\n".join(out)
+    return b"".join((_ANSWERS[head.status], head.reason, b"\r\n", head.fields, b"\r\n"))

@@ -17,7 +17,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from gateway.routing.pool import Sticky, Verdict
+from gateway.routing.decision import Sticky, Verdict
 from gateway.routing.table import Miss
 
 from .attempt import Attempt
@@ -45,7 +45,8 @@ from .waiting import Ticket
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.routing.pool import Decision, Pool
+    from gateway.routing.decision import Decision
+    from gateway.routing.pool import Pool
     from gateway.routing.service import InstanceState
 
     from .client import ClientConnection

@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+from gateway.proxy import scan
 from gateway.proxy.heads import Malformed
 from gateway.proxy.lines import TOKEN
 
@@ -24,6 +25,8 @@ MAX_OPTIONS = 64
 _NOT_LETTERS = bytes(set(range(256)) - set(range(97, 123)))
 
 # What to do with a field. Ints, not an enum: they are compared once per line of every head.
+UNKNOWN = -1
+"""Not spelled as in the tables: `classify_*` knows."""
 PLAIN = 0
 HOST = 1
 CONTENT_LENGTH = 2
@@ -184,6 +187,9 @@ def what_is_wrong(name: bytes) -> str:
 
 def read_length(value: bytes, status: int) -> int:
     """Content-Length: digits only, before `int` sees them (RFC 9110, 8.6)."""
+    length = scan.number(value, 0, len(value))
+    if length >= 0:
+        return length
     if DIGITS.fullmatch(value) is None:
         raise Malformed(status, "invalid Content-Length")
     length = int(value)
@@ -194,6 +200,9 @@ def read_length(value: bytes, status: int) -> int:
 
 def read_authority(value: bytes) -> tuple[bytes, bytes]:
     """(host as routes know it, authority to send on) of `host[:port]` (RFC 9112, 3.2)."""
+    size = len(value)
+    if 0 < size < 256 and scan.host_end(value, 0, size) == size and value[size - 1] != 46:
+        return value, value  # as nearly all are: a name in lower case, nothing else
     match = AUTHORITY.fullmatch(value)
     if match is None:
         raise Malformed(400, "invalid Host")
@@ -264,6 +273,11 @@ def read_connection(value: bytes, status: int) -> Options:
     return Options(tokens)
 
 
-def without_listed(lines: list[bytes], listed: frozenset[bytes]) -> list[bytes]:
-    """`lines` less those whose field is in `listed` (RFC 9110, 7.6.1)."""
-    return [line for line in lines if line.partition(b":")[0].lower() not in listed]
+def without_listed(lines: bytes, listed: frozenset[bytes]) -> bytes:
+    """`lines`, each with its CRLF, less those whose field is in `listed` (RFC 9110, 7.6.1)."""
+    kept = [
+        line
+        for line in lines.split(b"\r\n")
+        if line and line.partition(b":")[0].lower() not in listed
+    ]
+    return b"".join([line + b"\r\n" for line in kept])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.routing.pool import Sticky
+from gateway.routing.decision import Sticky
 
 if TYPE_CHECKING:
     from gateway.metrics.worker import WorkerMetrics

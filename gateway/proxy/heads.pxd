@@ -14,7 +14,7 @@ cdef class RequestHead:
     cdef public bint is_absolute, is_https, keep_alive, expect_continue, trailers_ok
     cdef public object max_forwards
     cdef public Py_ssize_t size
-    cdef public list fields
+    cdef public bytes fields
     cdef public frozenset listed
     cdef public list forwarding
 
@@ -26,5 +26,5 @@ cdef class ResponseHead:
     cdef public long long length, announced
     cdef public bint keep_alive, upgrade, has_date
     cdef public Py_ssize_t size
-    cdef public list fields
+    cdef public bytes fields
     cdef public frozenset listed

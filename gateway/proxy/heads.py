@@ -109,8 +109,8 @@ class RequestHead:
     """Only for OPTIONS. 0: answer it here (RFC 9110, 7.6.2)."""
     size: int
     """Bytes consumed, leading empty lines and the last one included."""
-    fields: list[bytes]
-    """Lines that go upstream as they are."""
+    fields: bytes
+    """Lines that go upstream as they are, each with its CRLF."""
     listed: frozenset[bytes]
     """Names (lower case) that Connection listed: not in `fields`, nor to be passed on as trailers."""
     forwarding: list[tuple[bytes, bytes]] | None
@@ -154,8 +154,8 @@ class ResponseHead:
     has_date: bool
     size: int
     """Bytes consumed."""
-    fields: list[bytes]
-    """Lines that go to the client as they are."""
+    fields: bytes
+    """Lines that go to the client as they are, each with its CRLF."""
     listed: frozenset[bytes]
     """As in `RequestHead`."""
     announced: int

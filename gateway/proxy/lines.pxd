@@ -1,7 +1,12 @@
 # Types for Cython; lines.py is the source and runs without it.
 
-from gateway.proxy.heads cimport HeadLimits
+import cython
 
-cpdef check_part(data, Py_ssize_t start, Py_ssize_t searched, HeadLimits limits, int status)
-cpdef check_lines(head, Py_ssize_t count, HeadLimits limits, int status)
-cpdef check_bytes(lines, Py_ssize_t count, int status)
+from gateway.proxy.heads cimport HeadLimits
+from gateway.proxy cimport scan
+
+@cython.locals(line_end=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
+cpdef check_part(bytes data, Py_ssize_t start, Py_ssize_t searched, HeadLimits limits, int status)
+
+@cython.locals(count=Py_ssize_t)
+cpdef check_lines(bytes data, Py_ssize_t start, Py_ssize_t end, HeadLimits limits, int status)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.routing.pool import Verdict
+from gateway.routing.decision import Verdict
 from gateway.routing.table import Miss
 
 from .codec_request import NO_PROXY

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """What comes of a request's values: which service and instance it gets, or why none.
 
 A decision says nothing of the route it was made for, so each is made once for its
@@ -6,7 +7,6 @@ service or instance and handed out again and again. They are immutable.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from .service import InstanceState, ServiceState
@@ -35,9 +35,8 @@ class Verdict(StrEnum):
     """The selector header names no member of the route."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """Where a request goes. Shared between requests and routes.
+    """Where a request goes. Shared between requests and routes, never changed.
 
     `service` is set with OK, and with NO_HEALTHY_INSTANCE (the one that has none).
     `pinned`: use this instance; None: ask `service.pick()`.
@@ -46,12 +45,26 @@ class Decision:
     `spilled`: the request would have gone to a service that has no usable instance.
     """
 
-    verdict: Verdict
-    service: ServiceState | None = None
-    pinned: InstanceState | None = None
-    sticky: Sticky = Sticky.OFF
-    spilled: bool = False
-    renew: bool = False
+    __slots__ = ("pinned", "renew", "service", "spilled", "sticky", "verdict")
+
+    def __init__(
+        self,
+        verdict: Verdict,
+        service: ServiceState | None = None,
+        pinned: InstanceState | None = None,
+        sticky: Sticky = Sticky.OFF,
+        spilled: bool = False,
+        renew: bool = False,
+    ) -> None:
+        self.verdict = verdict
+        self.service = service
+        self.pinned = pinned
+        self.sticky = sticky
+        self.spilled = spilled
+        self.renew = renew
+
+    def __repr__(self) -> str:
+        return f"<Decision {self.verdict} {self.pinned or self.service} {self.sticky}>"
 
 
 NO_SERVICE = Decision(Verdict.NO_SERVICE)

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """The weighted choice of one route, with spill.
 
 Two schedules: the *full* one, of all members with weight, and while one of them

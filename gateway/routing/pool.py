@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """One route, compiled: which service (and perhaps instance) gets a request.
 
 Precedence: selector header, selector cookie, affinity, weights. A pool knows
@@ -26,11 +27,9 @@ from gateway.core.model import AtZero, ServiceId
 from gateway.core.snapshot import SnapshotRoute
 
 from .affinity import HOME_LENGTH, TOKEN_LENGTH, Keyring, find_cookie
-from .decision import UNKNOWN_SELECTION, Decision, Sticky, Verdict, drawn, held, unhealthy
+from .decision import UNKNOWN_SELECTION, Decision, Sticky, drawn, held, unhealthy
 from .draw import Draw
 from .service import InstanceState, ServiceState
-
-__all__ = ["Decision", "InstanceState", "Pool", "ServiceState", "Sticky", "Verdict"]
 
 SELECTOR_COOKIE = b"X-Gateway-Service"
 """The cookie that chooses a service where a route allows previews."""

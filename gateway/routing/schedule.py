@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Weighted choice without chance: the order in which members take turns.
 
 A round has as many turns as the weights sum up to (divided by their common
@@ -27,7 +28,6 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import islice
 from math import gcd
-from typing import Protocol
 
 STORED_MAX = 10_000
 """Rounds of up to so many turns are kept in memory."""
@@ -37,14 +37,17 @@ _GOLDEN = 0.6180339887498949
 _CHUNK = 64
 
 
-class Cursor(Protocol):
+class Cursor:
     """A place in a schedule."""
+
+    __slots__ = ("position",)
 
     position: int
     """Turns taken since the beginning of the round."""
 
     def next(self) -> int:
         """The member whose turn it is; moves on."""
+        raise NotImplementedError
 
 
 class Schedule:
@@ -98,10 +101,10 @@ def schedule(weights: tuple[int, ...]) -> Schedule:
     return _shared(weights)
 
 
-class _StoredCursor:
+class _StoredCursor(Cursor):
     """A place in a kept round."""
 
-    __slots__ = ("_schedule", "_turns", "position")
+    __slots__ = ("_schedule", "_turns")
 
     def __init__(self, schedule: Schedule, start: int) -> None:
         self._schedule = schedule
@@ -119,10 +122,10 @@ class _StoredCursor:
         return self._turns[at]
 
 
-class _FreeCursor:
+class _FreeCursor(Cursor):
     """A place in a round that is too long to be kept."""
 
-    __slots__ = ("_length", "_turns", "_weights", "position")
+    __slots__ = ("_length", "_turns", "_weights")
 
     def __init__(self, schedule: Schedule, start: int) -> None:
         self._weights = schedule.weights

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """What a worker knows of a service and its instances at run time.
 
 A state lives as long as its id (and, for an instance, its address) is in the

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """From a request's host and path to its route.
 
 Hosts are looked up exactly, then by wildcard, the longest suffix first; within

@@ -18,6 +18,7 @@ from gateway.proxy.body import Body
 from gateway.proxy.codec import (
     Framing,
     HeadLimits,
+    Hop,
     Malformed,
     client_framing,
     parse_request,
@@ -100,13 +101,7 @@ class _Gateway:
             fields.append((b"host", head.authority))
         start = (head.method, head.target)
         sent = render_request(
-            head,
-            peer=b"192.0.2.7",
-            proto=b"http",
-            port=b"80",
-            trusted=False,
-            request_id=b"1",
-            strip_cookie=None,
+            head, Hop(b"192.0.2.7", b"http", b"80", False), b"1", None
         )
         return self._message(start, head.minor, fields, head.keep_alive, sent)
 
@@ -126,7 +121,7 @@ class _Gateway:
         if head.status < 200:
             sent = render_interim(head)
             return self._message(start, head.minor, _fields(head.fields), head.keep_alive, sent)
-        sent = render_response(head, framing=framing, client_minor=1, close=False, extra=b"")
+        sent = render_response(head, framing, 1, False, b"")
         return self._message(start, head.minor, _fields(head.fields), not self.is_last, sent)
 
     def _read_body(self, body: Body, fault: int) -> bool:
@@ -153,7 +148,7 @@ class _Gateway:
         self, start: tuple[bytes, bytes], minor: int, fields: Fields, keep_alive: bool, sent: bytes
     ) -> Message:
         self.reading.sent += sent + self.sent_body
-        trailers = _fields([line for line in self.trailers.split(b"\r\n") if b":" in line])
+        trailers = _fields(self.trailers)
         return Message(start, minor, fields, trailers, self.payload, keep_alive)
 
 
@@ -176,9 +171,11 @@ def read_gateway(sample: Sample) -> Reading:
     return reading
 
 
-def _fields(lines: list[bytes]) -> Fields:
+def _fields(lines: bytes) -> Fields:
     out = []
-    for line in lines:
+    for line in lines.split(b"\r\n"):
+        if b":" not in line:
+            continue
         name, _, value = line.partition(b":")
         out.append((name.lower(), value.strip(b" \t")))
     return out

@@ -14,7 +14,8 @@ from gateway.routing.affinity import (
     find_cookie,
     strip_cookie,
 )
-from gateway.routing.pool import Pool, Sticky
+from gateway.routing.decision import Sticky
+from gateway.routing.pool import Pool
 from tests.support.worlds import (
     KEY,
     OTHER_KEY,

@@ -75,11 +75,8 @@ def test_the_three_readers_agree_on_plain_messages() -> None:
 
 
 def verdict_byte_by_byte(data: bytes) -> RequestHead | None:
-    buffer = bytearray()
-    for byte in data:
-        searched = len(buffer)
-        buffer.append(byte)
-        head = parse_request(buffer, LIMITS, searched)
+    for end in range(1, len(data) + 1):
+        head = parse_request(data[:end], LIMITS, end - 1)
         if head is not None:
             return head
     return None

@@ -40,13 +40,10 @@ def post(*fields: bytes, version: bytes = b"HTTP/1.1") -> RequestHead:
 
 def dribble(data: bytes) -> RequestHead | None:
     """Read `data` as if every byte came alone; a head must not be complete before its end."""
-    buffer = bytearray()
     head = None
-    for byte in data:
+    for end in range(1, len(data) + 1):
         assert head is None
-        searched = len(buffer)
-        buffer.append(byte)
-        head = parse_request(buffer, LIMITS, searched)
+        head = parse_request(data[:end], LIMITS, end - 1)
     return head
 
 
@@ -79,7 +76,6 @@ def check_full(head: RequestHead | None, size: int = len(FULL)) -> None:
 def test_a_whole_head_is_read_and_bytes_behind_it_are_left() -> None:
     check_full(parse_request(FULL, LIMITS))
     check_full(parse_request(FULL + b"hello" + FULL, LIMITS))
-    check_full(parse_request(bytearray(FULL), LIMITS))
 
 
 def test_a_head_cut_anywhere_is_incomplete_and_then_understood_the_same() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.snapshot import Snapshot, SnapshotRoute
-from gateway.routing.pool import Pool, Verdict
+from gateway.routing.decision import Verdict
+from gateway.routing.pool import Pool
 from gateway.routing.table import Miss
 from gateway.routing.world import World
 from tests.support.worlds import DOWN, UP, a_route, a_service, a_snapshot, a_world

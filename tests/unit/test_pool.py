@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.core.model import AtZero
 from gateway.core.snapshot import Condition, SnapshotService
-from gateway.routing.pool import Decision, Pool, Sticky, Verdict
+from gateway.routing.decision import Decision, Sticky, Verdict
+from gateway.routing.pool import Pool
 from gateway.routing.world import World
 from tests.support.worlds import (
     DOWN,

@@ -19,7 +19,8 @@ from gateway.core.snapshot import (
     patch,
     whole,
 )
-from gateway.routing.pool import Pool, Verdict
+from gateway.routing.decision import Verdict
+from gateway.routing.pool import Pool
 from gateway.routing.service import InstanceState, ServiceState
 from gateway.routing.table import Miss
 from gateway.routing.world import World

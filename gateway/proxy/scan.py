@@ -1,0 +1,154 @@
+# cython: language_level=3, annotation_typing=False
+"""The inner loops of the head codec: places in bytes. They know bytes, not messages.
+
+Each function has two bodies with one meaning, since each would be ten times as slow in the other
+world: a loop over bytes for the compiler, a call of a method of `bytes` for the interpreter
+([measured] a head of 10 fields, byte by byte: 32 us interpreted, 0.7 us compiled). A test
+compares both on arbitrary bytes.
+"""
+
+from __future__ import annotations
+
+import re
+
+INTERPRETED = __file__.endswith(".py")
+
+TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+"""What a token is made of (RFC 9110, 5.6.2), for a regular expression."""
+_TOKEN = re.compile(rb"[" + TCHAR + rb"]*")
+_TARGET = re.compile(rb"[!\"$-~]*")
+_HOST = re.compile(rb"[a-z0-9._-]*")
+_DIGITS = re.compile(rb"[0-9]*")
+VALUE_BYTES = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
+"""What a line may hold (RFC 9110, 5.5); CR, LF, NUL and other controls are not in it."""
+
+
+def _class_of(pattern: re.Pattern[bytes]) -> bytes:
+    return bytes(bool(pattern.fullmatch(bytes([byte]))) for byte in range(256))
+
+
+_IS_TOKEN = _class_of(_TOKEN)
+_IS_TARGET = _class_of(_TARGET)
+_IS_HOST = _class_of(_HOST)
+_IS_VALUE = bytes(byte in VALUE_BYTES for byte in range(256))
+
+
+def find_byte(data: bytes, byte: int, at: int, end: int) -> int:
+    """Where `byte` is first in data[at:end]; `end` if nowhere."""
+    if INTERPRETED:
+        found = data.find(byte, at, end)
+        return end if found < 0 else found
+    p = data
+    while at < end and p[at] != byte:
+        at += 1
+    return at
+
+
+def find_head_end(data: bytes, start: int) -> int:
+    """Index behind the empty line that ends a head, -1 if it has not come yet.
+
+    `start`: how many bytes an earlier call has already searched.
+    """
+    at = start - 3 if start > 3 else 0
+    if INTERPRETED:
+        found = data.find(b"\r\n\r\n", at)
+        return found + 4 if found >= 0 else -1
+    p = data
+    end = len(data) - 3
+    while at < end:
+        if p[at + 3] != 10:  # only where a line ends can a head end
+            at += 4 if p[at + 3] != 13 else 1
+        elif p[at] == 13 and p[at + 1] == 10 and p[at + 2] == 13:
+            return at + 4
+        else:
+            at += 2
+    return -1
+
+
+def count_lines(data: bytes, start: int, end: int) -> int:
+    """How many CRLF are in data[start:end]; -1 if it has any other control byte, or a bare CR or LF."""
+    if INTERPRETED:
+        piece = data[start:end]
+        pairs = piece.count(b"\r\n")
+        return pairs if piece.translate(None, VALUE_BYTES) == b"\r\n" * pairs else -1
+    p = data
+    is_value = _IS_VALUE
+    count = 0
+    at = start
+    while at < end:
+        if is_value[p[at]]:
+            at += 1
+        elif p[at] == 13 and at + 1 < end and p[at + 1] == 10:
+            count += 1
+            at += 2
+        else:
+            return -1
+    return count
+
+
+def token_end(data: bytes, at: int, end: int) -> int:
+    """How far the token at data[at] reaches; `at` if there is none."""
+    if INTERPRETED:
+        return _TOKEN.match(data, at, end).end()  # type: ignore[union-attr]
+    p = data
+    table = _IS_TOKEN
+    while at < end and table[p[at]]:
+        at += 1
+    return at
+
+
+def target_end(data: bytes, at: int, end: int) -> int:
+    """How far what may be in a request target reaches: printable ASCII but `#`."""
+    if INTERPRETED:
+        return _TARGET.match(data, at, end).end()  # type: ignore[union-attr]
+    p = data
+    table = _IS_TARGET
+    while at < end and table[p[at]]:
+        at += 1
+    return at
+
+
+def host_end(data: bytes, at: int, end: int) -> int:
+    """How far what may be in a host name in lower case reaches."""
+    if INTERPRETED:
+        return _HOST.match(data, at, end).end()  # type: ignore[union-attr]
+    p = data
+    table = _IS_HOST
+    while at < end and table[p[at]]:
+        at += 1
+    return at
+
+
+def number(data: bytes, at: int, end: int) -> int:
+    """The number whose digits are data[at:end]; -1 if they are none, or more than 18."""
+    if at == end or end - at > 18:
+        return -1
+    if INTERPRETED:
+        return int(data[at:end]) if _DIGITS.fullmatch(data, at, end) is not None else -1
+    p = data
+    value = 0
+    while at < end:
+        digit = p[at] - 48
+        if digit < 0 or digit > 9:
+            return -1
+        value = value * 10 + digit
+        at += 1
+    return value
+
+
+def piece(data: bytes, at: int, end: int) -> bytes:
+    """data[at:end], without a slice object."""
+    p = data
+    return p[at:end]
+
+
+def trimmed(data: bytes, at: int, end: int) -> bytes:
+    """data[at:end] without the blanks (space, tab) around it."""
+    if INTERPRETED:
+        return data[at:end].strip(b" \t")
+    p = data
+    while at < end and (p[at] == 32 or p[at] == 9):
+        at += 1
+    while at < end and (p[end - 1] == 32 or p[end - 1] == 9):
+        end -= 1
+    return p[at:end]
