@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 MODULES = (
+    "gateway.metrics.worker",
     "gateway.routing.service",
     "gateway.routing.decision",
     "gateway.routing.schedule",
@@ -33,6 +34,17 @@ MODULES = (
     "gateway.proxy.codec_request",
     "gateway.proxy.codec_response",
     "gateway.proxy.chunked",
+    "gateway.proxy.body",
+    "gateway.proxy.upload",
+    "gateway.proxy.retry",
+    "gateway.proxy.users",
+    "gateway.proxy.upstream",
+    "gateway.proxy.target",
+    "gateway.proxy.plane",
+    "gateway.proxy.stream",
+    "gateway.proxy.attempt",
+    "gateway.proxy.exchange",
+    "gateway.proxy.client",
 )
 SWITCH = "GATEWAY_INTERPRETED"
 """The environment variable: not empty, and the sources run interpreted."""

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """What a worker counts: handles that the data plane keeps and adds to.
 
 A handle is looked up once per route and service, then costs plain additions to
@@ -93,6 +94,10 @@ class Gauge:
         self._cells[0] = value
 
 
+Codes = dict[bytes, dict[int, Gauge]]
+"""Answers by method and status; methods without a label of their own stand under b""."""
+
+
 class _ServiceCells:
     """What a service counts over all its routes in this worker."""
 
@@ -140,7 +145,7 @@ class ServiceSeries:
         self._key = key
         self._service = service
         self._traffic = owner.take(Scope.TRAFFIC, key)
-        self._codes: dict[tuple[bytes, int], memoryview] = {}
+        self._codes: Codes = {}
         self.in_flight = Gauge(self._traffic, _IN_FLIGHT)
         """Requests handed to the service and not finished."""
         self.waiting = Gauge(self._traffic, _WAITING)
@@ -155,19 +160,20 @@ class ServiceSeries:
 
         `status` is what the client was told. Does not touch `in_flight`.
         """
-        try:
-            self._codes[method, status][0] += 1
-        except KeyError:
-            self._new_code(method, status)[0] += 1
+        of_method = self._codes.get(method)
+        answers = None if of_method is None else of_method.get(status)
+        if answers is None:
+            answers = self._new_code(method, status)
+        answers.add(1)
         cells = self._traffic
         cells[_DURATION] += int(seconds * _NS)
         cells[_DURATION_BUCKETS + bisect_left(DURATION_BUCKETS_S, seconds)] += 1
         cells[_REQUEST_BYTES] += request_bytes
         cells[_RESPONSE_BYTES] += response_bytes
 
-    def _new_code(self, method: bytes, status: int) -> memoryview:
+    def _new_code(self, method: bytes, status: int) -> Gauge:
         if self._owner is None:
-            return _private(Scope.RESPONSE)
+            return Gauge(_private(Scope.RESPONSE), 0)
         return self._owner.responses(self._codes, self._key, method, status)
 
     def connect_seconds(self, seconds: float) -> None:
@@ -217,7 +223,7 @@ class WorkerMetrics:
         self._services: dict[str, _ServiceCells] = {}
         self._entrypoints: dict[str, Gauge] = {}
         self._instances: dict[tuple[str, str], memoryview] = {}
-        self._unrouted: dict[tuple[bytes, int], memoryview] = {}
+        self._unrouted: Codes = {}
         self._of_service: dict[str, set[Key]] = {}
         self._of_route: dict[str, set[Key]] = {}
         for key in self._region:
@@ -270,10 +276,10 @@ class WorkerMetrics:
 
     def unrouted(self, method: bytes, status: int) -> None:
         """Count a request that reached no route (404, 400, ...)."""
-        cells = self._unrouted.get((method, status))
-        if cells is None:
-            cells = self.responses(self._unrouted, ("", "", "", ""), method, status)
-        cells[0] += 1
+        answers = self._unrouted.get(method, {}).get(status)
+        if answers is None:
+            answers = self.responses(self._unrouted, ("", "", "", ""), method, status)
+        answers.add(1)
 
     def retire(
         self,
@@ -324,22 +330,22 @@ class WorkerMetrics:
 
     def responses(
         self,
-        cache: dict[tuple[bytes, int], memoryview],
+        cache: Codes,
         key: tuple[str, str, str, str],
         method: bytes,
         status: int,
-    ) -> memoryview:
+    ) -> Gauge:
         """The cell that counts answers of `status` to `method`, kept in `cache`."""
         if method in METHODS:
             label = method.decode()
         else:  # what a client made up is no key of ours either
             method, label = b"", "other"
-            known = cache.get((method, status))
+            known = cache.get(method, {}).get(status)
             if known is not None:
                 return known
-        cells = self.take(Scope.RESPONSE, (*key, label, str(status)))
-        cache[method, status] = cells
-        return cells
+        answers = Gauge(self.take(Scope.RESPONSE, (*key, label, str(status))), 0)
+        cache.setdefault(method, {})[status] = answers
+        return answers
 
     def _note(self, key: Key) -> None:
         scope, values = key

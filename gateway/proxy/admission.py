@@ -14,12 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .announcement import Announcement
-from .client import ClientConnection, Phase
-from .codec import Malformed
 from .greeting import Greeting
+from .heads import Malformed
+from .stream import Phase
 from .tls import ClientTls
 
 if TYPE_CHECKING:
+    from .client import ClientConnection
     from .client_hello import Hello
     from .dataplane import DataPlane
     from .tls import ServerTls
@@ -86,7 +87,7 @@ class _Announced:
         client.opening = None
         client.deadline = float("inf")
         if source is not None:
-            client.introduce(source)
+            client.introduce(source, self._plane.trusts(source))
         _let_in(self._plane, self._transports, self._sock, client)
 
     def _on_end(self) -> None:

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """One try of a request on one instance, up to the head of its answer.
 
 It owns the connection, counts as the instance's open work from begin to end,
@@ -11,17 +12,22 @@ import errno
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from . import codec_response
 from .acceptor import EXHAUSTED
-from .codec import Malformed, ResponseHead, parse_response, render_interim
+from .heads import Malformed
 from .reasons import Reason
 from .retry import Failure
+from .users import ConnectionUser
 
 if TYPE_CHECKING:
     from gateway.routing.service import InstanceState
 
-    from .exchange import Exchange
+    from .heads import RequestHead, ResponseHead
+    from .plane import Plane
+    from .stream import ClientStream
     from .upstream import UpstreamConnection, UpstreamPool
 
+FRESH = float("inf")
 INTERIM_ANSWERS = 64
 """More 1xx answers than this to one request are no answer at all."""
 SHORTAGES = EXHAUSTED | {errno.EADDRNOTAVAIL}
@@ -46,7 +52,56 @@ _ANSWERING = Stage.ANSWERING
 _ENDED = Stage.ENDED
 
 
-class Attempt:
+class Asker(ConnectionUser):
+    """Whose request it is; hears how the attempt goes."""
+
+    __slots__ = ("client", "head", "plane")
+
+    client: ClientStream
+    head: RequestHead
+    plane: Plane
+
+    def connected(self, attempt: Attempt) -> None:
+        """A new connection was opened for the attempt."""
+        raise NotImplementedError
+
+    def attempt_ready(self, attempt: Attempt) -> None:
+        """The attempt has its connection: send what there is of the request."""
+        raise NotImplementedError
+
+    def attempt_failed(
+        self,
+        attempt: Attempt,
+        failure: Failure,
+        detail: str,
+        reason: Reason,
+        status: int = 502,
+    ) -> None:
+        """The attempt failed: make another one if that is safe, else answer `status`."""
+        raise NotImplementedError
+
+    def attempt_writable(self, writable: bool) -> None:
+        """The instance takes more of the body, or no more, for now."""
+        raise NotImplementedError
+
+    def answer_begins(self, response: ResponseHead, rest: bytes) -> None:
+        """The final head came: relay it with what is there of the body."""
+        raise NotImplementedError
+
+    def answer_data(self, data: bytes) -> None:
+        """Bytes of the answer's body."""
+        raise NotImplementedError
+
+    def answer_ends(self, in_order: bool) -> None:
+        """The instance sends no more of the answer."""
+        raise NotImplementedError
+
+    def tunnel_begins(self, attempt: Attempt, response: ResponseHead, rest: bytes) -> None:
+        """101 to a client that asked for it: from here on bytes are passed on unread."""
+        raise NotImplementedError
+
+
+class Attempt(ConnectionUser):
     """See the module. `begin` it once; it ends by `release` or `drop`."""
 
     __slots__ = (
@@ -62,7 +117,7 @@ class Attempt:
         "writable",
     )
 
-    def __init__(self, exchange: Exchange, instance: InstanceState, now: float) -> None:
+    def __init__(self, exchange: Asker, instance: InstanceState, now: float) -> None:
         self.exchange = exchange
         self.instance = instance
         self.started = now
@@ -74,10 +129,10 @@ class Attempt:
         self._interims = 0
         self._is_last = False
 
-    def begin(self, pool: UpstreamPool, not_before: float | None) -> None:
-        """Take a connection idle since `not_before` at most, or open one (None: always)."""
+    def begin(self, pool: UpstreamPool, not_before: float) -> None:
+        """Take a connection used since `not_before`, or open one (`FRESH`: always)."""
         self.instance.in_flight += 1
-        if not_before is not None:
+        if not_before != FRESH:
             self.connection = pool.claim(self, not_before)
         if self.connection is None:
             self.connection = pool.connect(self)
@@ -92,10 +147,11 @@ class Attempt:
 
     def write(self, data: bytes) -> None:
         """Send a part of the request."""
-        if self.connection is not None:
-            self.connection.write(data)
+        connection = self.connection
+        if connection is not None:
+            connection.write(data)
 
-    def release(self, now: float, *, clean: bool, quarantine: bool) -> None:
+    def release(self, now: float, clean: bool, quarantine: bool) -> None:
         """The answer has ended; `clean`: the connection may serve another request."""
         connection = self._end()
         if connection is not None:
@@ -151,7 +207,7 @@ class Attempt:
     def upstream_eof(self) -> bool:
         """The instance will send no more."""
         if self.stage is _ANSWERING:
-            self.exchange.answer_ends(in_order=True)
+            self.exchange.answer_ends(True)
         else:
             self._ended_early()
         return False
@@ -159,7 +215,7 @@ class Attempt:
     def upstream_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         if self.stage is _ANSWERING:
-            self.exchange.answer_ends(in_order=False)
+            self.exchange.answer_ends(False)
         else:
             self._ended_early()
 
@@ -189,7 +245,7 @@ class Attempt:
         head = exchange.head
         while True:
             try:
-                response = parse_response(
+                response = codec_response.parse_response(
                     data, head.method, exchange.plane.head_limits, self._searched
                 )
             except Malformed:
@@ -200,7 +256,7 @@ class Attempt:
                 self._searched = len(data)
                 return
             self._searched = 0
-            rest = data[response.size :]
+            rest = data[response.size :] if response.size < len(data) else b""
             if not response.keep_alive:
                 self._is_last = True
             if response.status >= 200:
@@ -228,7 +284,7 @@ class Attempt:
     def _pass_on(self, interim: ResponseHead) -> None:
         """Forward a 1xx, but none to HTTP/1.0 (RFC 9110, 15.2)."""
         if self.exchange.head.minor:
-            self.exchange.client.write(render_interim(interim))
+            self.exchange.client.write(codec_response.render_interim(interim))
 
     def _bad(self, detail: str) -> None:
         self.exchange.attempt_failed(

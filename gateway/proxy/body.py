@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """A body on its way from one side to the other: bytes in, bytes out, no I/O.
 
 The same for requests and answers. What comes out is framed anew for the other
@@ -8,8 +9,8 @@ and an end is only ever written where an end was read.
 from __future__ import annotations
 
 from .chunked import ChunkedDecoder, encode_chunk, last_chunk
-from .codec import Framing
 from .fields import NOTHING_LISTED
+from .heads import Framing
 
 # Looking a member up in its class costs 85 ns on CPython 3.11, several times a request.
 _NONE = Framing.NONE

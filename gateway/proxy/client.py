@@ -1,64 +1,29 @@
+# cython: language_level=3, annotation_typing=False
 """A client's connection: heads are taken off it one after the other, in order.
 
 While an exchange is under way the bytes behind its request stay here
-(pipelining) and reading pauses when they are many. The connection owns the one
-deadline that the worker's sweep looks at, whoever set it last.
+(pipelining) and reading pauses when they are many.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import socket
-import struct
-import termios
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from gateway.metrics.worker import Gauge
+from gateway.proxy import codec_request
 
-from .codec import Malformed, RequestHead, parse_request
-from .exchange import Exchange
+from .heads import Malformed
 from .replies import reply
-from .transports import WRITE_HIGH_WATER, end_writing
-from .tunnel import Tunnel
+from .stream import FOREVER, LINGER_S, PENDING_BYTES, ClientStream, Phase
+from .transports import WRITE_HIGH_WATER
 
 if TYPE_CHECKING:
-    from .dataplane import DataPlane
-    from .tls import ClientTls, ServerTls
+    import asyncio
 
-PENDING_BYTES = 64 * 1024
-"""Reading pauses when this much waits behind the request under way."""
+    from .entrypoint import Entrypoint
+    from .plane import Plane
+
 REQUESTS_A_TURN = 32
 """A client gets this many answers at once before others have their turn."""
-LINGER_S = 5.0
-TLS_FAREWELL_S = 1.0
-"""How long an idle client may take to answer the end of TLS with its own."""
-SECOND_LOOK_S = 3.0
-"""How long it is looked at whether a client takes anything. [measured] At 25 kB/s loopback, with
-its segments of 64 kB, says so every 2.6 s; others every few kB."""
-FOREVER = float("inf")
-
-
-class Phase(Enum):
-    """What the connection is waiting for."""
-
-    ANNOUNCEMENT = -1
-    """The end of the PROXY header."""
-    HANDSHAKE = 0
-    """The end of the TLS handshake."""
-    IDLE = 1
-    """The first byte of a request."""
-    HEAD = 2
-    """The rest of a head."""
-    EXCHANGE = 3
-    """The end of the exchange."""
-    LINGER = 4
-    """The client's end of the connection: all was said, what comes is discarded."""
-    CLOSED = 5
-
 
 # Looking a member up in its class costs 85 ns on CPython 3.11, several times a request.
 _HANDSHAKE = Phase.HANDSHAKE
@@ -69,102 +34,26 @@ _LINGER = Phase.LINGER
 _CLOSED = Phase.CLOSED
 
 
-class Cancellable(Protocol):
-    """A connection that is being opened."""
+class ClientConnection(ClientStream):
+    """One accepted connection, as its transport sees it."""
 
-    def cancel(self) -> object:
-        """Give up; the connection hears that it is lost."""
+    __slots__ = ("_processing", "_searched")
 
-
-@dataclass(slots=True)
-class Entrypoint:
-    """Where a connection came in. `serve` takes each complete request head.
-
-    What is below `serve` follows the settings.
-    """
-
-    name: str
-    internal: bool
-    port: bytes
-    open: Gauge
-    serve: Callable[[ClientConnection, RequestHead], None]
-    tls: ServerTls | None = None
-    hsts: bytes = b""
-    """A line for answers over TLS."""
-    redirect: int | None = None
-    """The port of https that requests are sent to."""
-    proxy_protocol: bool = False
-    """A PROXY header comes first."""
-
-
-class ClientConnection(asyncio.Protocol):
-    """One accepted connection."""
-
-    __slots__ = (
-        "_processing",
-        "_reading",
-        "_searched",
-        "_untaken",
-        "deadline",
-        "entrypoint",
-        "exchange",
-        "opening",
-        "peer",
-        "peer_text",
-        "pending",
-        "phase",
-        "place",
-        "plane",
-        "proto",
-        "refusal",
-        "tls",
-        "transport",
-        "trusted",
-        "writable",
-    )
-
-    def __init__(self, plane: DataPlane, entrypoint: Entrypoint, peer: str) -> None:
-        # for the life of the connection
-        self.plane = plane
-        self.entrypoint = entrypoint
-        self.peer_text = peer
-        self.peer = peer.encode()
-        self.trusted = plane.trusts(peer)
-        self.place: str | bytes | None = None
-        """What it counts as, where connections of an address are counted."""
-        self.tls: ClientTls | None = None
-        self.proto = b"http"
-        self.refusal: Malformed | None = None
-        """Whatever comes is answered with this."""
-        self.transport: asyncio.Transport | None = None
-        self.opening: Cancellable | None = None
-        self.writable = True
-        self._reading = True
+    def __init__(self, plane: Plane, entrypoint: Entrypoint, peer: str, trusted: bool) -> None:
+        super().__init__(plane, entrypoint, peer, trusted)
         self._processing = False
-        self._untaken = -1  # bytes written that the client had not taken at the last look
-        # changing
-        self.phase = _IDLE
-        self.deadline = FOREVER
-        self.pending = b""
         self._searched = 0
-        self.exchange: Exchange | Tunnel | None = None
-
-    def introduce(self, peer: str) -> None:
-        """It was told, before any request, that this is the client's address."""
-        self.peer_text = peer
-        self.peer = peer.encode()
-        self.trusted = self.plane.trusts(peer)
 
     # -- what the transport says
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        self.transport = transport = cast(asyncio.Transport, transport)
+        self.transport = transport = cast("asyncio.Transport", transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self.opening = None
         self.phase = _IDLE
-        timeouts = self.plane.timeouts
-        wait_s = timeouts.client_header if self.plane.draining else timeouts.client_idle
+        plane = self.plane
+        wait_s = plane.client_header_s if plane.draining else plane.client_idle_s
         self.deadline = self.plane.time() + wait_s
         if self.refusal is not None:
             self._refuse(self.refusal)
@@ -185,9 +74,10 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The other side will send no more. True: keep our side open."""
-        if self.exchange is not None:
+        exchange = self.exchange
+        if exchange is not None:
             # TLS has no half: what comes after the client's end of it cannot be sent.
-            return self.exchange.client_eof() and self.tls is None
+            return exchange.client_eof() and self.tls is None
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,56 +96,26 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Too much waits to be sent."""
         self.writable = False
-        if self.exchange is not None:
-            self.exchange.client_writable(False)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_writable(False)
 
     def resume_writing(self) -> None:
         """What waited was sent."""
         self.writable = True
         self._untaken = -1
-        if self.exchange is not None:
-            self.exchange.client_writable(True)
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_writable(True)
         else:
             self._go_on()
 
     # -- what an exchange does with it
 
-    def write(self, data: bytes) -> None:
-        """Send bytes; ignored once the connection is gone."""
-        transport = self.transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
-
-    def write_eof(self) -> None:
-        """Send no more. A TLS connection is closed: it cannot be half-closed."""
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return
-        if self.tls is not None:
-            self._close_tls(transport)
-        elif transport.can_write_eof():
-            end_writing(transport)
-
-    def set_reading(self, wanted: bool) -> None:
-        """Pause or resume reading from the client."""
-        if wanted is not self._reading and self.transport is not None:
-            self._reading = wanted
-            if self.transport.is_closing():
-                return
-            if wanted:
-                self.transport.resume_reading()
-            else:
-                self.transport.pause_reading()
-
-    def hold(self, data: bytes) -> None:
-        """Keep bytes that belong to a later request."""
-        self.pending = self.pending + data if self.pending else data
-        if len(self.pending) > PENDING_BYTES:
-            self.set_reading(False)
-
     def exchange_done(self, keep_alive: bool) -> None:
         """The exchange has written all of its answer and lets go of the connection."""
-        complete = self.exchange is None or self.exchange.request_done
+        exchange = self.exchange
+        complete = exchange is None or exchange.has_whole_request()
         self.exchange = None
         self.served(keep_alive, complete)
 
@@ -264,109 +124,27 @@ class ClientConnection(asyncio.Protocol):
         if self.transport is None:
             return
         if not keep_alive or self.plane.draining:
-            self.end(linger=not complete or bool(self.pending))
+            self.end(not complete or bool(self.pending))
             return
         self.phase = _IDLE
-        self.deadline = self.plane.time() + self.plane.timeouts.client_idle
+        self.deadline = self.plane.time() + self.plane.client_idle_s
         self.set_reading(True)
         if self.pending and not self._processing:
             self._process()
 
-    def end(self, linger: bool) -> None:
-        """End the connection after what was written.
-
-        With `linger` the client may still be sending: closing now would reset
-        the connection and could destroy the answer on its way, so only our side
-        is closed and the rest is discarded for a while (RFC 9112, 9.6).
-        """
-        transport = self.transport
-        if transport is None:
-            return
-        was_idle = self.phase is _IDLE
-        self.phase = _LINGER
-        self.pending = b""
-        now = self.plane.time()
-        if self.tls is not None:
-            if was_idle:
-                wait_s = TLS_FAREWELL_S
-            else:
-                wait_s = LINGER_S if linger else self.plane.timeouts.client_body
-            self.deadline = now + wait_s
-            self._close_tls(transport)
-        elif linger and transport.can_write_eof():
-            self.deadline = now + LINGER_S
-            self.set_reading(True)
-            end_writing(transport)
-        else:
-            self.deadline = now + self.plane.timeouts.client_body
-            transport.close()
-
-    def _close_tls(self, transport: asyncio.Transport) -> None:
-        """Send the end of TLS; what comes until the client's own end is read and discarded.
-
-        The transport waits for that, so it must be reading; the deadline ends the waiting.
-        """
-        self.set_reading(True)
-        transport.close()
-
-    def cut(self, reset: bool) -> None:
-        """End the connection in the middle of an answer, so that the client sees it.
-
-        An answer that says where it ends is visibly short after an orderly close;
-        one that ends with the connection (`reset`) needs a reset to look cut.
-        """
-        self.exchange = None
-        if self.transport is None:
-            return
-        if reset:
-            sock = self.transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.abort()
-        else:
-            self.end(linger=False)
-
-    def abort(self) -> None:
-        """Close the connection now; what was not sent yet is lost."""
-        if self.transport is not None:
-            self.phase = _LINGER
-            self.transport.abort()
-        elif self.opening is not None:
-            self.opening.cancel()
-
-    def is_still_reading(self, wait_s: float) -> bool:
-        """At a deadline: may it be that the client takes what waits for it, only slowly?
-
-        Then the deadline is another one: soon at first, after `wait_s` once that was seen. The
-        transport knows nothing of it: a socket takes more only when a third of what it holds,
-        which may be megabytes, was taken.
-        """
-        transport = self.transport
-        left = 0 if transport is None else transport.get_write_buffer_size()
-        if transport is None or not left:
-            return False
-        try:
-            file = transport.get_extra_info("socket").fileno()
-            left += struct.unpack("i", fcntl.ioctl(file, termios.TIOCOUTQ, bytes(4)))[0]
-        except OSError:
-            return False
-        before, self._untaken = self._untaken, left
-        if left == before:
-            return False
-        self.deadline = self.plane.time() + (min(SECOND_LOOK_S, wait_s) if before < 0 else wait_s)
-        return True
-
     def expire(self) -> None:
         """The deadline has passed."""
-        if self.exchange is not None:
-            self.exchange.expire()
-        elif self.phase is _IDLE and self.is_still_reading(self.plane.timeouts.client_idle):
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.expire()
+        elif self.phase is _IDLE and self.is_still_reading(self.plane.client_idle_s):
             pass  # its last answer
         elif self.phase is _LINGER and self.is_still_reading(self.plane.timeouts.client_body):
             pass  # likewise, and then it is closed
         elif self.phase is _HEAD:
             self._refuse(Malformed(408, "the request head did not arrive in time"))
         elif self.phase is _IDLE and self.tls is not None:
-            self.end(linger=False)
+            self.end(False)
         elif self.phase is _IDLE and self.transport is not None:
             self.phase = _LINGER
             self.deadline = self.plane.time() + LINGER_S
@@ -409,7 +187,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next_request(self) -> bool:
         try:
-            head = parse_request(self.pending, self.plane.head_limits, self._searched)
+            head = codec_request.parse_request(self.pending, self.plane.head_limits, self._searched)
         except Malformed as error:
             self._refuse(error)
             return False
@@ -419,10 +197,10 @@ class ClientConnection(asyncio.Protocol):
             # waits for would be taken for the answer to the next one.
             if self.phase is _IDLE and self.pending.strip(b"\r\n"):
                 self.phase = _HEAD
-                self.deadline = self.plane.time() + self.plane.timeouts.client_header
+                self.deadline = self.plane.time() + self.plane.client_header_s
             return False
         self._searched = 0
-        self.pending = self.pending[head.size :]
+        self.pending = self.pending[head.size :] if head.size < len(self.pending) else b""
         self.phase = _EXCHANGE
         self.deadline = FOREVER
         self.entrypoint.serve(self, head)
@@ -439,4 +217,4 @@ class ClientConnection(asyncio.Protocol):
             )
         )
         self.plane.refused(self, error.status)
-        self.end(linger=True)
+        self.end(True)

@@ -156,7 +156,9 @@ def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> N
         elif kind == TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(400, "more than one Transfer-Encoding")
-            if b"\t" in data[colon:stop]:  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
+            if (
+                b"\t" in data[colon:stop]
+            ):  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
                 raise Malformed(400, "tab in Transfer-Encoding")
             coding = value
         elif kind == FORWARDING:
@@ -282,9 +284,12 @@ class Hop:
         self.proto = proto
         self.port = port
         self.trusted = trusted
-        self._before_host = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: " % (
-            peer,
-            proto,
+        self._before_host = (
+            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: "
+            % (
+                peer,
+                proto,
+            )
         )
         self._after_host = b"\r\nX-Forwarded-Port: %b\r\nX-Request-Id: " % port
 

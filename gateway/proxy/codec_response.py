@@ -111,7 +111,9 @@ def _read_response_fields(
         elif kind == TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(502, "more than one Transfer-Encoding")
-            if b"\t" in data[colon:stop]:  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
+            if (
+                b"\t" in data[colon:stop]
+            ):  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
                 raise Malformed(502, "tab in Transfer-Encoding")
             coding = value
         elif kind == CONNECTION:

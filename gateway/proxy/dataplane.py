@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from gateway.core.model import InstanceId
 from gateway.core.snapshot import Snapshot
 from gateway.routing.forwarding import TrustedProxies
-from gateway.routing.outlier import EjectionPolicy, record_failure, record_success
+from gateway.routing.outlier import EjectionPolicy, record_failure
 from gateway.routing.world import World
 from gateway.runtime.settings import GivenSettings
 from gateway.runtime.tls_contexts import ClientContexts
@@ -28,26 +28,27 @@ from gateway.runtime.tls_contexts import ClientContexts
 from . import finish, tls
 from .access_log import AccessLog
 from .admission import admit
-from .client import ClientConnection, Entrypoint, Phase
+from .client import ClientConnection
 from .codec import HeadLimits, RequestHead
 from .dates import DateLine
 from .doors import HEALTH_ENTRYPOINT, Doors, address_key
+from .entrypoint import Entrypoint
 from .exchange import Exchange
 from .farewells import TICK_S, Farewells
 from .health import serve_health
+from .plane import Plane
 from .reasons import Reason
 from .retry import RetryBudget
-from .target import Target
+from .stream import Phase
 from .transports import Transports, Upstream
-from .upstream import UpstreamPool
 from .waiting import WaitingRoom
 
 if TYPE_CHECKING:
     from gateway.metrics.worker import Gauge, WorkerMetrics
-    from gateway.routing.pool import Pool
-    from gateway.routing.service import InstanceState, ServiceState
+    from gateway.routing.service import InstanceState
     from gateway.runtime.settings import EntrypointSettings, Settings
 
+    from .stream import ClientStream
     from .tunnel import Tunnel
 
 log = logging.getLogger("gateway.proxy")
@@ -68,7 +69,7 @@ class Ejection:
     reason: str
 
 
-class DataPlane:
+class DataPlane(Plane):
     """Clients in front, instances behind, one snapshot in between."""
 
     def __init__(
@@ -79,24 +80,19 @@ class DataPlane:
         slot: int,
         report: Callable[[Ejection], None],
     ) -> None:
-        self.loop = loop
-        self._transports = Transports(loop, settings.transport)
+        super().__init__(
+            loop,
+            time.monotonic,  # uvloop's own clock stands still within a turn
+            World(slot, random.random),
+            RetryBudget(),
+            DateLine(time.time()),
+            random.Random(random.SystemRandom().getrandbits(128)).getrandbits,  # noqa: S311
+        )
+        self.transports = Transports(loop, settings.transport)
         self.metrics = metrics
-        self.time = time.monotonic  # uvloop's own clock stands still within a turn
-        self.ready = False
-        self.closing = False
-        """Lame duck: answers carry `Connection: close`."""
-        self.draining = False
-        """Connections end after the request under way."""
-        self.world = World(slot, random.random)
-        self.budget = RetryBudget()
-        self.date = DateLine(time.time())
         self.farewells = Farewells(lambda i: self.world.instance(i.id) is i)
         self._report = report
-        self._random_bits = random.SystemRandom().getrandbits(64) ^ slot
-        self._ids = random.Random(random.SystemRandom().getrandbits(128))  # noqa: S311 - not secret
         self._clients: set[ClientConnection] = set()
-        self._pools: dict[UpstreamPool, InstanceState] = {}
         self._entrypoints: dict[str, Entrypoint] = {}
         self._tls: dict[str, tls.ServerTls] = {}
         self._client_contexts = ClientContexts()
@@ -104,8 +100,6 @@ class DataPlane:
         self._log_problem: str | None = None
         self._doors = Doors(loop, self._serve)
         self._waiting_room = WaitingRoom(loop)
-        self.waiting: WaitingRoom | None = None
-        """Who has to be asked whether an instance may be given work; None: nobody."""
         self.configure(settings)
         self._sweeper = loop.call_later(SWEEP_S, self._sweep)
 
@@ -134,10 +128,8 @@ class DataPlane:
 
     def configure(self, settings: Settings) -> None:
         """Take over settings; connections keep the deadlines they have."""
-        self.settings = settings
-        self.timeouts = settings.timeouts
-        self.limits = settings.limits
-        self.head_limits = HeadLimits(settings.limits.head_bytes, settings.limits.headers)
+        limits = settings.limits
+        self.take_settings(settings, HeadLimits(limits.head_bytes, limits.headers))
         self._trusted = TrustedProxies(settings.trusted_proxies)
         self._doors.configure(settings)
         workers = settings.workers if isinstance(settings.workers, int) else 1
@@ -155,6 +147,7 @@ class DataPlane:
         if self._log.target != settings.access_log:
             self._log.close()
             self._log = AccessLog(settings.access_log, on_drop=self.metrics.log_lines_dropped)
+            self.is_logging = self._log.enabled
 
     def listen(self, sock: socket.socket, entrypoint: str) -> None:
         """Accept on `sock`, which somebody else holds, for the entrypoint of that name."""
@@ -190,7 +183,7 @@ class DataPlane:
             await asyncio.sleep(SETTLE_S)  # uvloop sends at the end of a turn
         for client in cut:
             client.abort()
-        for pool in self._pools:
+        for pool in self.upstream_pools:
             pool.close()
         for _ in range(CUT_TURNS):
             if not self._clients:
@@ -216,40 +209,13 @@ class DataPlane:
         """Are this peer's forwarding fields believed?"""
         return self._trusted.trusts(peer)
 
-    def new_request_id(self) -> bytes:
-        """128 random bits in hex. Not a secret, only unlikely to repeat."""
-        return b"%032x" % self._ids.getrandbits(128)
-
-    def target(self, pool: Pool, service: ServiceState) -> Target:
-        """A service's place on a route; made at the first request that goes there."""
-        found: Target | None = pool.series.get(service.id)
-        if found is None:
-            series = self.metrics.series(
-                pool.route.id, service.application, service.id, service.version
-            )
-            fields = b""
-            if self.settings.served_by:
-                fields = b"X-Served-By: %s\r\n" % service.name.encode()
-            found = pool.series[service.id] = Target(pool, service, series, fields)
-        return found
-
-    def upstreams(self, instance: InstanceState, port: int) -> UpstreamPool:
-        """The connections to one port of an instance."""
-        found: UpstreamPool | None = instance.upstreams.get(port)
-        if found is None:
-            found = instance.upstreams[port] = UpstreamPool(self._transports, instance.host, port)
-            found.tls = self._tls_to(instance)
-            self._pools[found] = instance
-        return found
-
     def tunnel_opened(self, tunnel: Tunnel) -> None:
         """A tunnel has begun; its end is told to `farewells`."""
         self.farewells.opened(tunnel, self.time(), self.timeouts.drain)
 
-    def instance_answered(self, instance: InstanceState) -> None:
-        """Passive health: an answer came."""
-        if instance.failures:
-            record_success(instance)
+    def tunnel_closed(self, tunnel: Tunnel) -> None:
+        """A tunnel has ended."""
+        self.farewells.closed(tunnel)
 
     def instance_failed(self, instance: InstanceState, reason: Reason) -> None:
         """Passive health: the instance could not be used; perhaps leave it alone for a while."""
@@ -258,14 +224,11 @@ class DataPlane:
         if until is not None and self.world.eject(instance, until):
             self._report(Ejection(instance.id, until - now, reason))
 
-    def finished(self, exchange: Exchange) -> None:
-        """An exchange has ended: count it and log it."""
-        now = self.time()
-        finish.count(exchange, now, self.metrics)
-        if self._log.enabled:
-            finish.log(exchange, now, self._log)
+    def log(self, exchange: Exchange, now: float) -> None:
+        """An exchange has ended, and there is an access log."""
+        finish.log(exchange, now, self._log)
 
-    def refused(self, client: ClientConnection, status: int) -> None:
+    def refused(self, client: ClientStream, status: int) -> None:
         """A client sent what is no request."""
         self.metrics.unrouted(b"", status)
         if self._log.enabled:
@@ -276,7 +239,7 @@ class DataPlane:
                 flags=Reason.CLIENT_TIMEOUT if status == 408 else Reason.CLIENT_PROTOCOL_ERROR,
             )
 
-    def handshake_failed(self, client: ClientConnection) -> None:
+    def handshake_failed(self, client: ClientStream) -> None:
         """A client's connection came to no TLS."""
         self.metrics.handshake_failed(client.entrypoint.name)
 
@@ -294,7 +257,7 @@ class DataPlane:
         """A client's connection did not begin with a valid PROXY header, or not in time."""
         self.metrics.connection_refused(client.entrypoint.name, "proxy_header")
 
-    def client_closed(self, client: ClientConnection) -> None:
+    def client_closed(self, client: ClientStream) -> None:
         """A client's connection has ended."""
         if client in self._clients:
             self._clients.remove(client)
@@ -318,7 +281,7 @@ class DataPlane:
         self._follow(entrypoint, settings)
         return entrypoint
 
-    def _tls_to(self, instance: InstanceState) -> Upstream | None:
+    def tls_to(self, instance: InstanceState) -> Upstream | None:
         """How an instance is spoken to; None: without TLS."""
         if instance.tls is None:
             return None
@@ -339,8 +302,8 @@ class DataPlane:
         certificates = {one.files: one for one in given.certificates}
         if given.authorities != self._client_contexts.authorities:
             self._client_contexts = ClientContexts(given.authorities)
-            for pool, instance in self._pools.items():
-                pool.tls = self._tls_to(instance)
+            for pool, instance in self.upstream_pools.items():
+                pool.tls = self.tls_to(instance)
         self._tls = {
             name: tls.ServerTls(one.tls, certificates, self._tls.get(name))
             for name, one in settings.entrypoints.items()
@@ -348,11 +311,11 @@ class DataPlane:
         }
 
     def _serve(self, sock: socket.socket, peer: str, entrypoint: str) -> None:
-        client = ClientConnection(self, self._entrypoints[entrypoint], peer)
+        client = ClientConnection(self, self._entrypoints[entrypoint], peer, self.trusts(peer))
         self._clients.add(client)
         self._doors.entered(entrypoint)
         client.entrypoint.open.add(1)
-        admit(self, self._transports, sock, client)
+        admit(self, self.transports, sock, client)
 
     def _sweep(self) -> None:
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep)
@@ -365,13 +328,13 @@ class DataPlane:
                 client.abort()
         not_before = now - self.timeouts.upstream_idle
         gone = []
-        for pool, instance in self._pools.items():
+        for pool, instance in self.upstream_pools.items():
             if self.world.instance(instance.id) is not instance:
                 gone.append(pool)
             else:
                 pool.sweep(not_before)
         for pool in gone:
-            del self._pools[pool]
+            del self.upstream_pools[pool]
             pool.close()
         self.world.tick(now)
         self.date.tick(time.time())
@@ -390,7 +353,7 @@ class DataPlane:
 
     def _publish_gauges(self) -> None:
         """Per-instance counts are shown at the sweep's pace: the request path has none of it."""
-        for instance in self._pools.values():
+        for instance in self.upstream_pools.values():
             if self.world.instance(instance.id) is instance:
                 self.metrics.show_instance(
                     instance.service.id,

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """One request and its answer: the way through the gateway.
 
     head -> route -> service -> instance -> connection -> bodies both ways -> finish
@@ -20,18 +21,12 @@ from typing import TYPE_CHECKING
 from gateway.routing.decision import Sticky, Verdict
 from gateway.routing.table import Miss
 
-from .attempt import Attempt
+from . import codec_request, codec_response
+from . import upload as uploads
+from .attempt import FRESH, Asker, Attempt
 from .attempt import Stage as AttemptStage
 from .body import Body
-from .codec import (
-    Framing,
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    client_framing,
-    render_request,
-    render_response,
-)
+from .heads import Framing, Malformed
 from .https import is_https, location, misdirected
 from .reasons import Reason
 from .refusals import NO_TARGET, missed
@@ -39,7 +34,6 @@ from .replies import reply
 from .retry import MAX_ATTEMPTS, Failure, is_safe
 from .tls import has_hsts
 from .tunnel import Tunnel
-from .upload import upload_of
 from .waiting import Ticket
 
 if TYPE_CHECKING:
@@ -50,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.routing.service import InstanceState
 
     from .client import ClientConnection
+    from .heads import RequestHead, ResponseHead
     from .target import Target
 
 TOO_LARGE = "the request body is larger than allowed"
@@ -79,7 +74,7 @@ _VERDICT_OK = Verdict.OK
 _REASON_NONE = Reason.NONE
 
 
-class Exchange:
+class Exchange(Asker):
     """The request under way on a client's connection."""
 
     __slots__ = (
@@ -93,10 +88,7 @@ class Exchange:
         "_waiting_since",
         "bytes_in",
         "bytes_out",
-        "client",
-        "head",
         "instance",
-        "plane",
         "pool",
         "reason",
         "request_id",
@@ -115,11 +107,11 @@ class Exchange:
         self.client = client
         self.plane = plane
         self.head = head
-        self.upload = upload_of(head)
+        self.upload = uploads.upload_of(head)
         self.stage = _ASKING
         self._attempt: Attempt | None = None
         self._attempts = 0
-        self._tried: list[InstanceState] = []
+        self._tried: list[InstanceState] | None = None
         self._decision: Decision | None = None
         self._response: ResponseHead | None = None
         self._answer: Body | None = None
@@ -137,11 +129,10 @@ class Exchange:
         self.retries = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.upstream_s: float | None = None
+        self.upstream_s = -1.0  # until an answer begins
 
-    @property
-    def request_done(self) -> bool:
-        """Was the whole request read?"""
+    def has_whole_request(self) -> bool:
+        """Was all of the request read?"""
         return self.upload.done
 
     # -- routing
@@ -149,8 +140,7 @@ class Exchange:
     def begin(self) -> None:
         """Decide where the request goes and set it on its way."""
         client, head, plane = self.client, self.head, self.plane
-        limit = plane.limits.body_bytes
-        if limit is not None and head.length > limit:
+        if plane.body_bytes >= 0 and head.length > plane.body_bytes:
             self._reply(413, TOO_LARGE, _REASON_NONE)
             return
         if client.pending and not self.upload.done:
@@ -166,15 +156,18 @@ class Exchange:
         if head.max_forwards == 0:
             self._reply(200, "this is the gateway", _REASON_NONE)
             return
-        table, internal = plane.world.table, client.entrypoint.internal
+        table = plane.table
+        internal: bool = client.entrypoint.internal
         if table.has_held:
-            pool = table.match_selected(head.host, head.path, internal, head.cookies, head.selector)
+            match = table.match_selected(
+                head.host, head.path, internal, head.cookies, head.selector
+            )
         else:
-            pool = table.match(head.host, head.path, internal)
-        if isinstance(pool, Miss):
-            self._reply(*missed(pool, is_absolute=head.is_absolute, internal=internal))
+            match = table.match(head.host, head.path, internal)
+        if isinstance(match, Miss):
+            self._reply(*missed(match, is_absolute=head.is_absolute, internal=internal))
             return
-        self.pool = pool
+        pool = self.pool = match
         port = client.entrypoint.redirect
         if port is not None and not is_https(client, head) and head.path != b"*":
             extra = location(head, port)
@@ -195,24 +188,24 @@ class Exchange:
             return
         self.sticky = decision.sticky
         if plane.waiting is None:
-            self._ask(target, instance, fresh=False)
+            self._ask(target, instance, False)
         else:
-            self._try(target, instance, fresh=False)
+            self._try(target, instance, False)
 
     # -- attempts
 
-    def _try(self, target: Target, instance: InstanceState, *, fresh: bool) -> None:
+    def _try(self, target: Target, instance: InstanceState, fresh: bool) -> None:
         """Ask `instance`, or wait until it may be asked; `fresh`: over a connection of its own."""
         waiting = self.plane.waiting
         if waiting is not None and not waiting.may_go(target.service, instance):
             decision = self._decision
             pin = instance if decision is not None and decision.pinned is instance else None
-            other = None if pin is not None else waiting.find(target.service, self._tried)
+            other = None if pin is not None else waiting.find(target.service, self.tried)
             if other is None:
                 self._wait(target, Ticket(pin, fresh))
                 return
             instance = other
-        self._ask(target, instance, fresh=fresh)
+        self._ask(target, instance, fresh)
 
     def _wait(self, target: Target, ticket: Ticket) -> None:
         """All instances have their fill: wait for one that has not."""
@@ -231,13 +224,13 @@ class Exchange:
         target.series.waiting.add(-1)
         route = self.plane.world.pools.get(target.pool.route.id)
         if instance is not None and route is not None and target.service in route.services:
-            self._ask(target, instance, fresh=ticket.fresh)
+            self._ask(target, instance, ticket.fresh)
             return
         instance = self._decide_anew()
         if instance is None:
             self._reply(*NO_TARGET[Verdict.NO_HEALTHY_INSTANCE])
         else:
-            self._try(self.target or target, instance, fresh=ticket.fresh)
+            self._try(self.target or target, instance, ticket.fresh)
 
     def _overflow(self, detail: str) -> None:
         if self.target is not None:
@@ -247,19 +240,19 @@ class Exchange:
     @property
     def tried(self) -> Sequence[InstanceState]:
         """Instances that failed it."""
-        return self._tried
+        return self._tried or ()
 
-    def _ask(self, target: Target, instance: InstanceState, *, fresh: bool) -> None:
+    def _ask(self, target: Target, instance: InstanceState, fresh: bool) -> None:
         plane = self.plane
         now = plane.time()
         self._attempts += 1
         self.instance = instance.id
         target.series.in_flight.add(1)
         attempt = self._attempt = Attempt(self, instance, now)
-        self.client.deadline = now + target.pool.route.timeouts.connect_s
+        self.client.deadline = now + target.connect_s
         attempt.begin(
             plane.upstreams(instance, target.port_of(instance)),
-            None if fresh else now - plane.timeouts.upstream_idle,
+            FRESH if fresh else now - plane.upstream_idle_s,
         )
 
     def connected(self, attempt: Attempt) -> None:
@@ -272,19 +265,16 @@ class Exchange:
         client, target = self.client, self.target
         assert target is not None
         upload = self.upload
-        head = render_request(
-            self.head,
-            peer=client.peer,
-            proto=client.proto,
-            port=client.entrypoint.port,
-            trusted=client.trusted,
-            request_id=self.request_id,
-            strip_cookie=target.pool.cookie_name,
+        rendered = codec_request.render_request(
+            self.head, client.hop, self.request_id, target.pool.cookie_name
         )
-        attempt.write(head + upload.kept())
-        upload.mark_sent()
-        if not upload.done:
-            client.set_reading(attempt.writable)
+        if upload.is_empty:
+            attempt.write(rendered)
+        else:
+            attempt.write(rendered + upload.kept())
+            upload.mark_sent()
+            if not upload.done:
+                client.set_reading(attempt.writable)
         self._await_answer(attempt)
 
     def _await_answer(self, attempt: Attempt) -> None:
@@ -294,7 +284,7 @@ class Exchange:
         if attempt.writable and not self.upload.done:
             self.client.deadline = now + self.plane.timeouts.client_body
         else:
-            self.client.deadline = now + self.target.pool.route.timeouts.response_header_s
+            self.client.deadline = now + self.target.response_header_s
 
     def attempt_failed(
         self,
@@ -321,7 +311,7 @@ class Exchange:
                 self.retries += 1
                 target.series.retried()
                 # `self.target` is another one if all was decided anew.
-                self._try(self.target or target, following, fresh=True)
+                self._try(self.target or target, following, True)
                 return
         target.series.upstream_error(reason)
         self._reply(status, detail, reason)
@@ -334,15 +324,21 @@ class Exchange:
         stale = failure is Failure.STALE
         route = world.pools.get(target.pool.route.id)
         if route is None or target.service not in route.services:
-            self._tried.append(failed)
+            self._note_failed(failed)
             return self._decide_anew()
         if stale and failed.usable:
             return failed
-        self._tried.append(failed)
-        following = target.service.pick(self._tried)
+        following = target.service.pick(self._note_failed(failed))
         if following is None and (stale or failure is Failure.NO_ANSWER):
             return failed if world.instance(failed.id) is failed else None
         return following
+
+    def _note_failed(self, instance: InstanceState) -> list[InstanceState]:
+        """Those that failed it, with this one."""
+        if self._tried is None:
+            self._tried = []
+        self._tried.append(instance)
+        return self._tried
 
     def _decide_anew(self) -> InstanceState | None:
         """Go the way of a request that begins now: the service was taken off its route meanwhile.
@@ -360,8 +356,8 @@ class Exchange:
         if service is None or decision.verdict is not _VERDICT_OK:
             return None
         instance = decision.pinned
-        if instance is None or instance in self._tried:
-            instance = service.pick(self._tried)
+        if instance is None or instance in self.tried:
+            instance = service.pick(self.tried)
         if instance is not None:
             self.pool, self._decision, self.sticky = pool, decision, decision.sticky
             self.target = target = plane.target(pool, service)
@@ -398,8 +394,8 @@ class Exchange:
         except Malformed as error:
             self._client_fault(error.status, error.reason, Reason.CLIENT_PROTOCOL_ERROR)
             return
-        limit = self.plane.limits.body_bytes
-        if limit is not None and upload.size > limit:
+        limit = self.plane.body_bytes
+        if limit >= 0 and upload.size > limit:
             self._client_fault(413, TOO_LARGE, Reason.CLIENT_PROTOCOL_ERROR)
             return
         if upload.rest:
@@ -441,7 +437,7 @@ class Exchange:
     def answer_begins(self, response: ResponseHead, rest: bytes) -> None:
         """The final head came: relay it with what is there of the body."""
         head = self.head
-        framing = client_framing(response, head.method, head.minor)
+        framing = codec_response.client_framing(response, head.method, head.minor)
         if framing is _FRAMED_UNTIL_CLOSE or not self.upload.done or self.plane.closing:
             self._close = True
         self._answer = Body(response.framing, response.length, framing, 502, response.listed)
@@ -452,7 +448,7 @@ class Exchange:
         """Take note of the answer's head; it as the client gets it."""
         attempt, target, decision = self._attempt, self.target, self._decision
         assert attempt is not None and target is not None and decision is not None
-        self.plane.instance_answered(attempt.instance)
+        attempt.instance.failures = 0  # passive health: they are no longer in a row
         self._response = response
         self.status = response.status
         self.upstream_s = self.plane.time() - self._waiting_since
@@ -467,12 +463,8 @@ class Exchange:
         hsts = self.client.entrypoint.hsts
         if hsts and self.client.tls is not None and not has_hsts(response.fields):
             extra += hsts
-        return render_response(
-            response,
-            framing=framing,
-            client_minor=self.head.minor,
-            close=self._close,
-            extra=extra,
+        return codec_response.render_response(
+            response, framing, self.head.minor, self._close, extra
         )
 
     def answer_data(self, data: bytes) -> None:
@@ -491,7 +483,7 @@ class Exchange:
             return
         self._write(rendered + piece if rendered else piece)
         if answer.done:
-            self._complete(clean=not answer.rest)
+            self._complete(not answer.rest)
         else:
             self._touch()
 
@@ -503,8 +495,7 @@ class Exchange:
     def _touch(self) -> None:
         """Something moved: the stream is not idle."""
         if self.target is not None:
-            idle_s = self.target.pool.route.timeouts.idle_stream_s
-            self.client.deadline = self.plane.time() + idle_s
+            self.client.deadline = self.plane.time() + self.target.idle_stream_s
 
     def client_writable(self, writable: bool) -> None:
         """The client takes more, or no more, for now."""
@@ -514,14 +505,14 @@ class Exchange:
 
     # -- ends
 
-    def answer_ends(self, *, in_order: bool) -> None:
+    def answer_ends(self, in_order: bool) -> None:
         """The instance sends no more of the answer."""
         last = self._answer.end() if in_order and self._answer is not None else None
         if last is None:
             self._cut(Reason.UPSTREAM_RESET)
         else:
             self._write(last)
-            self._complete(clean=False)
+            self._complete(False)
 
     def client_eof(self) -> bool:
         """The client will send no more. True: it may still be written to.
@@ -589,7 +580,7 @@ class Exchange:
             self.plane.instance_failed(attempt.instance, reason)
         self._drop_attempt()
         self._finish()
-        self.client.cut(reset=self._answer is not None and self._answer.out is _FRAMED_UNTIL_CLOSE)
+        self.client.cut(self._answer is not None and self._answer.out is _FRAMED_UNTIL_CLOSE)
 
     def _reply(self, status: int, detail: str, reason: Reason, extra: bytes = b"") -> None:
         """Answer in the gateway's own name. Nothing of another answer was sent."""
@@ -622,9 +613,7 @@ class Exchange:
         assert attempt is not None and response is not None
         if self.upload.done:
             attempt.release(
-                self.plane.time(),
-                clean=clean and response.keep_alive,
-                quarantine=response.framing is _FRAMED_NONE,
+                self.plane.time(), clean and response.keep_alive, response.framing is _FRAMED_NONE
             )
         else:
             attempt.drop()
@@ -635,9 +624,29 @@ class Exchange:
     def _finish(self) -> None:
         """The one way out."""
         self.stage = _DONE
-        self.upload.drop()
-        self.bytes_in += self.upload.size
-        self.plane.finished(self)
+        if not self.upload.is_empty:
+            self.upload.drop()
+            self.bytes_in += self.upload.size
+        now = self.plane.time()
+        self._count(now)
+        if self.plane.is_logging:
+            self.plane.log(self, now)
+
+    def _count(self, now: float) -> None:
+        """Feed the counters of its route and service, as far as it got."""
+        target = self.target
+        if target is not None:
+            series = target.series
+        elif self.pool is not None:
+            series = self.plane.metrics.series(self.pool.route.id, "", "", "")
+        else:
+            self.plane.metrics.unrouted(self.head.method, self.status)
+            return
+        series.finish(
+            self.head.method, self.status, now - self.started, self.bytes_in, self.bytes_out
+        )
+        if self.sticky is not _STICKY_OFF and self.upstream_s >= 0.0:
+            series.sticky(self.sticky)
 
     # -- tunnels
 
@@ -670,7 +679,7 @@ class Exchange:
         assert self.target is not None
         tunnel.instance.in_flight -= 1
         tunnel.instance.tunnels -= 1
-        self.plane.farewells.closed(tunnel)
+        self.plane.tunnel_closed(tunnel)
         self.target.series.websockets.add(-1)
         self.bytes_in += tunnel.bytes_in
         self.bytes_out += tunnel.bytes_out

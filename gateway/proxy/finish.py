@@ -1,37 +1,12 @@
-"""What is told of an exchange when it has ended: one line of log, a few numbers."""
+"""The line of the access log that tells of an exchange when it has ended."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.routing.decision import Sticky
-
 if TYPE_CHECKING:
-    from gateway.metrics.worker import WorkerMetrics
-
     from .access_log import AccessLog
     from .exchange import Exchange
-
-
-def count(exchange: Exchange, now: float, metrics: WorkerMetrics) -> None:
-    """Feed the counters of its route and service, as far as it got."""
-    target = exchange.target
-    if target is not None:
-        series = target.series
-    elif exchange.pool is not None:
-        series = metrics.series(exchange.pool.route.id, "", "", "")
-    else:
-        metrics.unrouted(exchange.head.method, exchange.status)
-        return
-    series.finish(
-        exchange.head.method,
-        exchange.status,
-        now - exchange.started,
-        exchange.bytes_in,
-        exchange.bytes_out,
-    )
-    if exchange.sticky is not Sticky.OFF and exchange.upstream_s is not None:
-        series.sticky(exchange.sticky.value)
 
 
 def log(exchange: Exchange, now: float, access_log: AccessLog) -> None:
@@ -49,7 +24,7 @@ def log(exchange: Exchange, now: float, access_log: AccessLog) -> None:
         service=target.service.id if target is not None else "",
         instance=exchange.instance,
         duration_s=now - exchange.started,
-        upstream_s=exchange.upstream_s,
+        upstream_s=exchange.upstream_s if exchange.upstream_s >= 0 else None,
         bytes_in=exchange.bytes_in,
         bytes_out=exchange.bytes_out,
         request_id=exchange.request_id,

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from .refusals import MISDIRECTED, NOT_SECURE, Refusal
 
 if TYPE_CHECKING:
-    from .client import ClientConnection
+    from .stream import ClientStream
     from .codec import RequestHead
 
 DEFAULT_PORT = 443
 
 
-def is_https(client: ClientConnection, head: RequestHead) -> bool:
+def is_https(client: ClientStream, head: RequestHead) -> bool:
     """Did the request leave its user by https?"""
     return client.tls is not None or (client.trusted and _is_said_to_be_https(head))
 
 
-def misdirected(client: ClientConnection, head: RequestHead) -> Refusal | None:
+def misdirected(client: ClientStream, head: RequestHead) -> Refusal | None:
     """Why this connection is not for this request; to be asked where there is TLS in either."""
     if client.tls is not None:
         is_right = client.tls.is_for(head.host) or client.trusted

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """When a failed attempt may be made again, and how often in all.
 
 A retry is only ever asked for while nothing of the answer reached the client.

@@ -12,7 +12,7 @@ concern new connections only.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gateway.runtime.tls_contexts import server_context
@@ -148,9 +148,9 @@ def hsts_field(settings: HstsSettings | None) -> bytes:
     )
 
 
-def has_hsts(fields: Iterable[bytes]) -> bool:
+def has_hsts(fields: bytes) -> bool:
     """Does one of these lines say it already?"""
-    return any(line[:26].lower() == b"strict-transport-security:" for line in fields)
+    return b"\r\nstrict-transport-security:" in b"\r\n" + fields.lower()
 
 
 def _as_host(name: str) -> bytes:

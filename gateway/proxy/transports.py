@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from gateway.runtime import tls_contexts
 
@@ -39,6 +39,40 @@ class Upstream:
 
     context: ssl.SSLContext
     name: str
+
+
+class Receiver(Protocol):
+    """What transports ask of a connection: `asyncio.Protocol` in all but descent."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is open."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+
+    def eof_received(self) -> bool:
+        """The other side will send no more. True: keep our side open."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; `exc` if not in order."""
+
+    def pause_writing(self) -> None:
+        """Too much waits to be sent."""
+
+    def resume_writing(self) -> None:
+        """What waited was sent."""
+
+
+def resume_reading(transport: asyncio.Transport) -> None:
+    """Go on reading where `pause_reading` stopped it.
+
+    aiofastnet (1.2) forgets what it had read and not yet decrypted: its TLS transports wait for
+    the peer to send more, who may have sent all there is. So they are told to look.
+    """
+    transport.resume_reading()
+    look = getattr(transport, "_retry_ssl_read", None)
+    if look is not None:
+        asyncio.get_running_loop().call_soon(look)
 
 
 def end_writing(transport: asyncio.Transport) -> None:
@@ -79,7 +113,7 @@ class Transports:
     def accept(
         self,
         sock: socket.socket,
-        protocol: asyncio.Protocol,
+        protocol: Receiver,
         context: ssl.SSLContext | None = None,
         handshake_s: float | None = None,
     ) -> asyncio.Task[None]:
@@ -118,7 +152,7 @@ class Transports:
         self,
         host: str,
         port: int,
-        protocol: asyncio.Protocol,
+        protocol: Receiver,
         on_failure: Callable[[OSError], None],
         tls: Upstream | None = None,
     ) -> asyncio.Task[None]:
@@ -138,7 +172,9 @@ class Transports:
 
         async def run() -> None:
             try:
-                await self.loop.create_connection(lambda: protocol, host, port, **options)
+                await self.loop.create_connection(
+                    lambda: cast("asyncio.Protocol", protocol), host, port, **options
+                )
             except OSError as error:
                 on_failure(error)
 

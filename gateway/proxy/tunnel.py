@@ -17,11 +17,12 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from .frames import CLOSE_TO_CLIENT, CLOSE_TO_SERVER, Border, Frames
+from .users import ConnectionUser
 
 if TYPE_CHECKING:
     from gateway.routing.service import InstanceState
 
-    from .client import ClientConnection
+    from .stream import ClientStream
     from .exchange import Exchange
     from .upstream import UpstreamConnection
 
@@ -44,7 +45,7 @@ _WAITING = Farewell.WAITING
 _SAID = Farewell.SAID
 
 
-class Tunnel:
+class Tunnel(ConnectionUser):
     """An open tunnel between a client and an instance."""
 
     __slots__ = (
@@ -64,12 +65,10 @@ class Tunnel:
         "upstream",
     )
 
-    request_done = True
-
     def __init__(
         self,
         exchange: Exchange,
-        client: ClientConnection,
+        client: ClientStream,
         upstream: UpstreamConnection,
         instance: InstanceState,
     ) -> None:
@@ -96,6 +95,10 @@ class Tunnel:
             half_closed = self._client_ended or self._instance_ended
             wait_s = HALF_CLOSED_S if half_closed else plane.timeouts.tunnel
             self.client.deadline = plane.time() + wait_s
+
+    def has_whole_request(self) -> bool:
+        """The request that opened it had no body."""
+        return True
 
     # -- the client's side
 
@@ -128,7 +131,7 @@ class Tunnel:
             self._tell_client()
         else:
             self._end()
-            self.client.exchange_done(keep_alive=False)
+            self.client.exchange_done(False)
 
     # -- the instance's side
 
@@ -163,7 +166,7 @@ class Tunnel:
     def upstream_lost(self, error: Exception | None) -> None:
         """The instance's connection is gone."""
         self._end()
-        self.client.exchange_done(keep_alive=False)
+        self.client.exchange_done(False)
 
     def upstream_writable(self, writable: bool) -> None:
         """The instance takes more, or no more, for now."""
@@ -194,7 +197,7 @@ class Tunnel:
             self._border = Border.FRAME
             self._tell_client()
         self._end()
-        self.client.exchange_done(keep_alive=False)
+        self.client.exchange_done(False)
 
     @property
     def _is_closing(self) -> bool:
@@ -222,7 +225,7 @@ class Tunnel:
             self._touch()
             return True
         self._end()
-        self.client.exchange_done(keep_alive=False)
+        self.client.exchange_done(False)
         return False
 
     def _end(self) -> None:

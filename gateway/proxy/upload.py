@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """A request's body while it comes in, and what a further attempt would need of it.
 
 Bytes are kept until they were sent, and beyond that only while a second attempt
@@ -6,11 +7,17 @@ could be made and use them: the method is idempotent and the body is small.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .body import Body
-from .codec import Framing, RequestHead
 from .fields import NOTHING_LISTED
+from .heads import Framing
 from .retry import IDEMPOTENT, REPLAY_BYTES
 
+if TYPE_CHECKING:
+    from .heads import RequestHead
+
+_NONE = Framing.NONE
 HELD_BYTES = 64 * 1024
 """More than this should not be read before it can be sent."""
 
@@ -31,6 +38,11 @@ class Upload(Body):
         self._is_idempotent = is_idempotent
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Has the request none?"""
+        return self.framing is _NONE
 
     @property
     def is_replayable(self) -> bool:
@@ -76,6 +88,6 @@ _NO_UPLOAD = NoUpload(Framing.NONE, -1, False)
 
 def upload_of(head: RequestHead) -> Upload:
     """The body to come behind a request's head."""
-    if head.framing is Framing.NONE:
+    if head.framing is _NONE:
         return _NO_UPLOAD
     return Upload(head.framing, head.length, head.method in IDEMPOTENT, head.listed)

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Connections to instances: one pool per address, one exchange per connection at a time.
 
 A connection is handed out with `claim` and comes back with `release` only after
@@ -5,17 +6,21 @@ a clean end of request and answer. What arrives on an idle connection was not
 asked for, so the connection is closed: an answer can never meet another
 request (HAProxy CVE-2026-33555, the redis-py incident of 2023).
 
-Knows nothing of routes, services or clients; its user is whoever implements
-`UpstreamUser`.
+Knows nothing of routes, services or clients; its user is a `ConnectionUser`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from enum import Enum
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, cast
 
-from .transports import WRITE_HIGH_WATER, Transports, Upstream, end_writing
+from .transports import WRITE_HIGH_WATER, end_writing, resume_reading
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .transports import Transports, Upstream
+    from .users import ConnectionUser
 
 IDLE_PER_ADDRESS = 1024
 CLOSE_S = 30.0
@@ -25,28 +30,6 @@ QUARANTINE_S = 0.05
 
 An origin that sends one all the same (to HEAD, with 204 or 304) would
 otherwise have it read as the answer to the next request."""
-
-
-class UpstreamUser(Protocol):
-    """What a connection tells whoever claimed it."""
-
-    def upstream_ready(self, connection: UpstreamConnection) -> None:
-        """The connection is open and yours."""
-
-    def upstream_failed(self, error: OSError) -> None:
-        """The connection could not be made; nothing was sent."""
-
-    def upstream_data(self, data: bytes) -> None:
-        """Bytes came."""
-
-    def upstream_eof(self) -> bool:
-        """The origin will send no more. True: leave the sending side open."""
-
-    def upstream_lost(self, error: Exception | None) -> None:
-        """The connection is gone; `error` when it did not end in order."""
-
-    def upstream_writable(self, writable: bool) -> None:
-        """Stop, or go on, writing."""
 
 
 class Use(Enum):
@@ -67,16 +50,26 @@ _QUARANTINE = Use.QUARANTINE
 _CLOSED = Use.CLOSED
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """One connection to an instance."""
 
-    __slots__ = ("idle_since", "opening", "pool", "reused", "transport", "use", "user")
+    __slots__ = (
+        "_reading",
+        "idle_since",
+        "opening",
+        "pool",
+        "reused",
+        "transport",
+        "use",
+        "user",
+    )
 
-    def __init__(self, pool: UpstreamPool, user: UpstreamUser) -> None:
+    def __init__(self, pool: UpstreamPool, user: ConnectionUser) -> None:
         self.pool = pool
-        self.user: UpstreamUser | None = user
+        self.user: ConnectionUser | None = user
         self.transport: asyncio.Transport | None = None
         self.use = _CONNECTING
+        self._reading = True
         self.reused = False
         self.idle_since = 0.0
         self.opening: asyncio.Task[None] | None = None
@@ -98,10 +91,11 @@ class UpstreamConnection(asyncio.Protocol):
     def set_reading(self, wanted: bool) -> None:
         """Pause or resume reading; both are idempotent."""
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if wanted == self._reading or transport is None or transport.is_closing():
             return
+        self._reading = wanted
         if wanted:
-            transport.resume_reading()
+            resume_reading(transport)
         else:
             transport.pause_reading()
 
@@ -112,7 +106,8 @@ class UpstreamConnection(asyncio.Protocol):
         if transport is None or transport.is_closing() or self.pool.closed:
             self.abort()
             return
-        transport.resume_reading()
+        if not self._reading:
+            self.set_reading(True)
         self.idle_since = now
         if quarantine:
             self.use = _QUARANTINE
@@ -147,28 +142,31 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        transport = cast(asyncio.Transport, transport)
-        if self.user is None:  # given up while it was opened
+        transport = cast("asyncio.Transport", transport)
+        user = self.user
+        if user is None:  # given up while it was opened
             transport.abort()
             return
         self.transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self.use = _BUSY
         self.pool.open += 1
-        self.user.upstream_ready(self)
+        user.upstream_ready(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self.user is not None:
-            self.user.upstream_data(data)
+        user = self.user
+        if user is not None:
+            user.upstream_data(data)
         else:
             self.pool.forget(self)
             self.abort()
 
     def eof_received(self) -> bool:
         """The other side will send no more. True: keep our side open."""
-        if self.user is not None:
-            return self.user.upstream_eof() and self.pool.tls is None  # TLS has no half
+        user = self.user
+        if user is not None:
+            return user.upstream_eof() and self.pool.tls is None  # TLS has no half
         self.pool.forget(self)
         return False
 
@@ -186,13 +184,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Too much waits to be sent."""
-        if self.user is not None:
-            self.user.upstream_writable(False)
+        user = self.user
+        if user is not None:
+            user.upstream_writable(False)
 
     def resume_writing(self) -> None:
         """What waited was sent."""
-        if self.user is not None:
-            self.user.upstream_writable(True)
+        user = self.user
+        if user is not None:
+            user.upstream_writable(True)
 
 
 class UpstreamPool:
@@ -213,7 +213,7 @@ class UpstreamPool:
         self.open = 0
         self.closed = False
 
-    def claim(self, user: UpstreamUser, not_before: float) -> UpstreamConnection | None:
+    def claim(self, user: ConnectionUser, not_before: float) -> UpstreamConnection | None:
         """An idle connection used since `not_before`, now `user`'s; None when there is none.
 
         It can be written to at once; `upstream_ready` is not called for it.
@@ -232,7 +232,7 @@ class UpstreamPool:
             return connection
         return None
 
-    def connect(self, user: UpstreamUser) -> UpstreamConnection:
+    def connect(self, user: ConnectionUser) -> UpstreamConnection:
         """A new connection; `upstream_ready` or `upstream_failed` follows, never before this returns."""
         connection = UpstreamConnection(self, user)
 

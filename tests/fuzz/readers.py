@@ -100,9 +100,7 @@ class _Gateway:
         if not head.is_absolute and head.authority:
             fields.append((b"host", head.authority))
         start = (head.method, head.target)
-        sent = render_request(
-            head, Hop(b"192.0.2.7", b"http", b"80", False), b"1", None
-        )
+        sent = render_request(head, Hop(b"192.0.2.7", b"http", b"80", False), b"1", None)
         return self._message(start, head.minor, fields, head.keep_alive, sent)
 
     def answer(self) -> Message | None:

@@ -9,6 +9,7 @@ import socket
 from gateway.proxy.retry import MAX_ATTEMPTS, RetryBudget
 from gateway.proxy.transports import Transports
 from gateway.proxy.upstream import UpstreamConnection, UpstreamPool
+from gateway.proxy.users import ConnectionUser
 from gateway.runtime.settings import EjectionSettings
 from tests.support.plane import (
     get,
@@ -379,7 +380,7 @@ async def test_an_upstream_connection_that_was_idle_too_long_is_closed_not_used(
         assert origin.connections == 2
 
 
-class Writer:
+class Writer(ConnectionUser):
     """Opens a connection and writes more than the other side takes."""
 
     def __init__(self) -> None:

@@ -381,7 +381,7 @@ async def test_neither_side_holds_back_small_pieces() -> None:
             assert (await client.ask(get())).status == 200
             dataplane = plane.dataplane
             (served,) = dataplane._clients
-            ((upstream,),) = (pool.idle for pool in dataplane._pools)
+            ((upstream,),) = (pool.idle for pool in dataplane.upstream_pools)
             for transport in (served.transport, upstream.transport):
                 assert transport is not None
                 sock = transport.get_extra_info("socket")

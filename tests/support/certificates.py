@@ -120,7 +120,11 @@ async def tls_client(
     """A client connected by TLS to the port on loopback; name None: it asks for none, as with an address."""
     context = context or (trusting() if name is not None else believing_anything())
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, ssl=context, server_hostname=name or "127.0.0.1"
+        "127.0.0.1",
+        port,
+        ssl=context,
+        server_hostname=name or "127.0.0.1",
+        limit=1 << 26,  # never paused: aiofastnet's TLS would not go on (`transports.resume_reading`)
     )
     return Peer(reader, writer)
 

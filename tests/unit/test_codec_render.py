@@ -34,9 +34,7 @@ def upstream(
     data = b"\r\n".join([line, *([] if host is None else [host]), *fields, b"", b""])
     head = parse_request(data, LIMITS)
     assert head is not None
-    out = render_request(
-        head, Hop(peer, b"http", b"8080", trusted), b"minted", strip_cookie
-    )
+    out = render_request(head, Hop(peer, b"http", b"8080", trusted), b"minted", strip_cookie)
     assert out.endswith(b"\r\n\r\n")
     return out[:-4].split(b"\r\n")
 
@@ -423,9 +421,7 @@ def test_a_rendered_request_reads_again_the_same(
     except Malformed:
         return
     assert head is not None
-    out = render_request(
-        head, Hop(b"192.0.2.1", b"https", b"443", trusted), b"minted", b"a"
-    )
+    out = render_request(head, Hop(b"192.0.2.1", b"https", b"443", trusted), b"minted", b"a")
     again = parse_request(out, LIMITS)
     assert again is not None
     assert again.size == len(out)

@@ -1,0 +1,8 @@
+# Types for Cython; retry.py is the source and runs without it.
+
+
+cdef class RetryBudget:
+    cdef double _tokens
+
+    cpdef earn(self)
+    cpdef bint spend(self)
