@@ -48,18 +48,12 @@ def head_parse() -> Operation:
 
 def head_render() -> Operation:
     """A request's head, from values to what goes upstream."""
-    from gateway.proxy.codec import render_request
+    from gateway.proxy.codec import Hop, render_request
 
     heads = _around(_parsed())
-    return lambda: render_request(
-        next(heads),
-        peer=b"192.0.2.1",
-        proto=b"http",
-        port=b"8080",
-        trusted=False,
-        request_id=b"0123456789abcdef0123456789abcdef",
-        strip_cookie=b"GATEWAYSESSION",
-    )
+    hop = Hop(b"192.0.2.1", b"http", b"8080", False)
+    own_id = b"0123456789abcdef0123456789abcdef"
+    return lambda: render_request(next(heads), hop, own_id, b"GATEWAYSESSION")
 
 
 def answer_parse() -> Operation:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from .refusals import MISDIRECTED, NOT_SECURE, Refusal
 
 if TYPE_CHECKING:
-    from .stream import ClientStream
     from .codec import RequestHead
+    from .stream import ClientStream
 
 DEFAULT_PORT = 443
 

@@ -22,8 +22,8 @@ from .users import ConnectionUser
 if TYPE_CHECKING:
     from gateway.routing.service import InstanceState
 
-    from .stream import ClientStream
     from .exchange import Exchange
+    from .stream import ClientStream
     from .upstream import UpstreamConnection
 
 HALF_CLOSED_S = 30.0

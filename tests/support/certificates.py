@@ -124,7 +124,8 @@ async def tls_client(
         port,
         ssl=context,
         server_hostname=name or "127.0.0.1",
-        limit=1 << 26,  # never paused: aiofastnet's TLS would not go on (`transports.resume_reading`)
+        limit=1
+        << 26,  # never paused: aiofastnet's TLS would not go on (`transports.resume_reading`)
     )
     return Peer(reader, writer)
 
