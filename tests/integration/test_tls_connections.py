@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from gateway.proxy.transports import Transports, resume_reading
 from gateway.runtime.settings import LimitSettings
+from gateway.runtime.tls_contexts import server_context
 from tests.support.certificates import (
     Cut,
     RawTls,
@@ -20,7 +22,15 @@ from tests.support.certificates import (
     trusting,
     with_tls,
 )
-from tests.support.plane import chunked, get, on_both_transports, post, proxied, settings
+from tests.support.plane import (
+    chunked,
+    current_transport,
+    get,
+    on_both_transports,
+    post,
+    proxied,
+    settings,
+)
 from tests.support.wire import Peer, client, eventually, serve_plain
 
 UPGRADE = (
@@ -37,6 +47,53 @@ SWITCHING = (
 
 def tls_settings(**timeouts: float) -> Any:
     return with_tls(settings(**timeouts))
+
+
+class Pauses(asyncio.Protocol):
+    """Reads no more after each piece, until it is told to."""
+
+    def __init__(self) -> None:
+        self.got = 0
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.got += len(data)
+        assert self.transport is not None
+        self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+
+@on_both_transports
+async def test_what_had_come_when_reading_was_paused_is_read_although_nothing_follows() -> None:
+    loop = asyncio.get_running_loop()
+    (certificate,) = tls_settings().certificates
+    context = server_context(certificate.chain, certificate.private_key)
+    kind = current_transport()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        raw = RawTls(await client(listener.getsockname()[1]))
+        sock, _ = listener.accept()
+        sock.setblocking(False)
+        protocol = Pauses()
+        Transports(loop, kind).accept(sock, protocol, context, 5.0)
+        await raw.handshake()
+        for size in (1, 16_384, 40_000, 1_000_000):  # records of 16 KiB, and the rest
+            protocol.got = 0
+            sending = asyncio.create_task(raw.send(b"x" * size))
+            while protocol.got < size:
+                before = protocol.got
+                await eventually(lambda before=before: protocol.got > before)  # type: ignore[misc]
+                if before == 0:
+                    await asyncio.sleep(0.05)  # now all that fits is in the socket
+                assert protocol.transport is not None
+                resume_reading(protocol.transport)
+            await sending
+        assert protocol.transport is not None
+        protocol.transport.abort()
 
 
 # -- the beginning

@@ -40,6 +40,11 @@ _transport: ContextVar[Literal["aiofastnet", "uvloop"]] = ContextVar(
 KEY = AffinityKey("a", "00" * 32, 0.0)
 
 
+def current_transport() -> Literal["aiofastnet", "uvloop"]:
+    """What the test under way runs on."""
+    return _transport.get()
+
+
 def on_both_transports(
     test: Callable[[], Awaitable[None]],
 ) -> Callable[..., None]:

@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 READ_S = 5.0
+UNPAUSED = 1 << 28
+"""A limit at which asyncio's streams never pause. Streams over TLS need it on aiofastnet 1.2: what
+has come and was not decrypted when they paused may be left lying (`transports.resume_reading`)."""
 
 _peers: list[Peer] = []
 
@@ -166,8 +169,9 @@ class Origin:
     tls: ssl.SSLContext | None = None
 
     async def start(self, port: int = 0) -> Origin:
+        limit = UNPAUSED if self.tls is not None else 1 << 16
         self._server = await asyncio.start_server(
-            self._run, "127.0.0.1", port or self.port, ssl=self.tls
+            self._run, "127.0.0.1", port or self.port, ssl=self.tls, limit=limit
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
