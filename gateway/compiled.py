@@ -45,6 +45,9 @@ MODULES = (
     "gateway.proxy.attempt",
     "gateway.proxy.exchange",
     "gateway.proxy.client",
+    "gateway.proxy.access_line",
+    "gateway.proxy.access_log",
+    "gateway.proxy.finish",
 )
 SWITCH = "GATEWAY_INTERPRETED"
 """The environment variable: not empty, and the sources run interpreted."""

@@ -1,4 +1,5 @@
-"""The access log of a worker: one JSON line per request, written many at a time.
+# cython: language_level=3, annotation_typing=False
+"""The access log of a worker: one JSON line per request (`access_line`), written many at a time.
 
 Lines gather in memory until there are 64 KiB of them or somebody calls `flush`
 (the worker's sweep does). Several workers may share the target: it is written
@@ -23,15 +24,11 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-import orjson
+from . import access_line
+from .access_line import LINE_BYTES
 
 FLUSH_BYTES = 64 << 10
 KEEP_BYTES = 1 << 20
-LINE_BYTES = select.PIPE_BUF
-"""4096 on Linux."""
-_PATH_BYTES = 2048
-_PATH_BYTES_CUT = 256
-_NAME_BYTES = 255
 _LATER = frozenset({errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOBUFS})
 """Errors of a target that may take lines again when somebody has made room."""
 
@@ -73,8 +70,8 @@ class AccessLog:
         """Why the last attempt to write failed; None: it did not."""
         self._clock = clock
         self._on_drop = on_drop
-        self._second = -1
-        self._second_text = ""
+        self._second = -1.0
+        self._second_text = b""
         self._lines: list[bytes] = []
         self._size = 0
         self._flush_at = FLUSH_BYTES
@@ -87,7 +84,6 @@ class AccessLog:
 
     def write(
         self,
-        *,
         entrypoint: str,
         client: str,
         status: int,
@@ -99,7 +95,7 @@ class AccessLog:
         service: str = "",
         instance: str = "",
         duration_s: float = 0.0,
-        upstream_s: float | None = None,
+        upstream_s: float = -1.0,
         bytes_in: int = 0,
         bytes_out: int = 0,
         request_id: bytes = b"",
@@ -110,42 +106,31 @@ class AccessLog:
 
         `path` is the target with its query, `flags` Envoy's two-letter reason,
         `upstream_s` the time from the request's last byte sent to the head of the
-        answer. A client that sent no request has only a status.
+        answer (below 0: there was none). A client that sent no request has only a status.
         """
         if not self.enabled:
             return
         if self._size >= KEEP_BYTES:
             self._drop(1)
             return
-        fields = {
-            "time": self._now(),
-            "entrypoint": entrypoint,
-            "client": client,
-            "method": _text(method, _NAME_BYTES),
-            "host": _text(host, _NAME_BYTES),
-            "path": _text(path, _PATH_BYTES),
-            "status": status,
-            "flags": flags or None,
-            "route": route or None,
-            "service": service or None,
-            "instance": instance or None,
-            "duration_ms": round(duration_s * 1e3, 3),
-            "upstream_ms": None if upstream_s is None else round(upstream_s * 1e3, 3),
-            "bytes_in": bytes_in,
-            "bytes_out": bytes_out,
-            "request_id": _text(request_id, _NAME_BYTES),
-            "sticky": sticky or None,
-            "retries": retries,
-        }
-        try:
-            line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-            if len(line) > LINE_BYTES:  # much that JSON has to escape
-                fields["path"] = _text(path, _PATH_BYTES_CUT)
-                line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
-        except TypeError:  # a name that is not Unicode
-            self._drop(1)
-            return
-        if len(line) > LINE_BYTES:
+        now = self._clock()
+        if not 0 <= now - self._second < 1:
+            self._new_second(now)
+        millis = int((now - self._second) * 1000)
+        line = None
+        if not access_line.INTERPRETED:
+            line = access_line.quick(
+                self._second_text, millis, entrypoint, client, status, method, host, path, flags,
+                route, service, instance, duration_s, upstream_s, bytes_in, bytes_out,
+                request_id, sticky, retries,
+            )  # fmt: skip
+        if line is None:
+            line = access_line.defined(
+                self._second_text, millis, entrypoint, client, status, method, host, path, flags,
+                route, service, instance, duration_s, upstream_s, bytes_in, bytes_out,
+                request_id, sticky, retries,
+            )  # fmt: skip
+        if line is None:
             self._drop(1)
             return
         self._lines.append(line)
@@ -153,13 +138,10 @@ class AccessLog:
         if self._size >= self._flush_at:
             self.flush()
 
-    def _now(self) -> str:
-        now = self._clock()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((now - second) * 1000):03d}Z"
+    def _new_second(self, now: float) -> None:
+        self._second = int(now)
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
+        self._second_text = text.encode()
 
     def flush(self) -> None:
         """Write what there is, as far as the target takes it."""
@@ -292,11 +274,3 @@ def _open_stdout() -> tuple[int, _Manner]:
         fd = os.dup(1)
         is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         return fd, _Manner.WHOLE if is_file else _Manner.POLITE
-
-
-def _text(raw: bytes, limit: int) -> str | None:
-    if not raw:
-        return None
-    if len(raw) > limit:
-        raw = raw[:limit] + b"..."
-    return raw.decode("utf-8", "backslashreplace")

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.proxy.access_log import FLUSH_BYTES, KEEP_BYTES, LINE_BYTES, AccessLog
+from gateway.proxy.access_line import LINE_BYTES
+from gateway.proxy.access_log import FLUSH_BYTES, KEEP_BYTES, AccessLog
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
