@@ -26,7 +26,7 @@ from gateway.core.decide import Decided, decide
 from gateway.core.errors import Code, Refused
 from gateway.core.model import AffinityKey, Health, InstanceId
 from gateway.core.observed import Observed
-from gateway.core.snapshot import EMPTY, Snapshot, diff
+from gateway.core.snapshot import EMPTY, Delta, Snapshot, diff
 from gateway.core.state import State, changes
 from gateway.runtime.messages import WorkerState
 from gateway.runtime.settings import Settings
@@ -354,16 +354,17 @@ class Controller:
     def _compile(self) -> Snapshot:
         return self._projection.compile(self.state, self._generation + 1, self._clock.time())
 
-    def _publish(self, snapshot: Snapshot) -> None:
+    def _publish(self, snapshot: Snapshot, delta: Delta | None = None) -> None:
         self._generation = snapshot.generation
         self.snapshot = snapshot
-        self._publisher.publish(snapshot)
+        self._publisher.publish(snapshot, delta)
 
     def _publish_if_changed(self) -> bool:
         compiled = self._compile()
-        if diff(self.snapshot, compiled).is_empty:
+        delta = diff(self.snapshot, compiled)
+        if delta.is_empty:
             return False
-        self._publish(compiled)
+        self._publish(compiled, delta)
         return True
 
     async def _make_first_key(self) -> None:

@@ -25,15 +25,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.core.snapshot import Snapshot, diff
-from gateway.runtime import snapshot_file
+from gateway.core.snapshot import Delta, Snapshot
 from gateway.runtime.link import BrokenLink, Message
 from gateway.runtime.link_async import AsyncLink
 from gateway.runtime.messages import T as Type
 from gateway.runtime.messages import WorkerState
 
 from .clock import Clock
-from .snapshot_bytes import SnapshotBytes, delta_frame
+from .filing import Filing
+from .snapshot_bytes import SnapshotBytes, delta_bytes, difference, frame
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,23 @@ class _Session:
         self.on_its_way: Snapshot | None = None
 
 
+class _Difference:
+    """The delta between two snapshots, as JSON and as the message for workers."""
+
+    __slots__ = ("_frame", "delta", "new", "old")
+
+    def __init__(self, old: Snapshot, new: Snapshot, delta: bytes) -> None:
+        self.old = old
+        self.new = new
+        self.delta = delta
+        self._frame: bytes | None = None
+
+    def frame(self, session: str) -> bytes:
+        if self._frame is None:
+            self._frame = frame(session, self.delta)
+        return self._frame
+
+
 class Publisher:
     """All sessions with workers, and the snapshot file at `path`.
 
@@ -110,7 +127,8 @@ class Publisher:
         self._clock = clock
         self._eject = eject
         self._bytes = SnapshotBytes()
-        self._frame: tuple[Snapshot, Snapshot, bytes] | None = None
+        self._difference: _Difference | None = None
+        """The last one that was asked for: workers and the file mostly ask for the same."""
         self._sessions: dict[AsyncLink, _Session] = {}
         self._roster: tuple[WorkerStatus, ...] = ()
         self._snapshot: Snapshot | None = None
@@ -120,13 +138,20 @@ class Publisher:
         self._file_problem: str | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._has_news = asyncio.Event()
+        self._filing = Filing(path, session, self._bytes)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot-file")
+        self._renewing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- what the controller does -----------------------------------------------------
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Make this what all workers shall serve. Returns at once."""
+    def publish(self, snapshot: Snapshot, delta: Delta | None = None) -> None:
+        """Make this what all workers shall serve. Returns at once.
+
+        `delta` is the difference to the last one, where that is known.
+        """
+        if delta is not None and self._snapshot is not None:
+            self._difference = _Difference(self._snapshot, snapshot, delta_bytes(delta))
         self._snapshot = snapshot
         self._published_at = self._clock.monotonic()
         self._lag_s = None
@@ -218,7 +243,7 @@ class Publisher:
                 raise BrokenLink(f"{hello['t']!r} instead of a hello")
             session = _Session(link, int(hello["slot"]), int(hello["pid"]))
             self._sessions[link] = session
-            self._offer(session)
+            self._greet(session, str(hello["session"]), int(hello["generation"]))
             self._wake()
             while True:
                 self._take(session, await link.receive())
@@ -240,8 +265,10 @@ class Publisher:
             snapshot = self._snapshot
             if snapshot is None or self._is_filed(snapshot.generation, with_problem=False):
                 continue
+            held = self._filing.held
+            changed = None if held is None else self._between(held, snapshot).delta
             try:
-                await loop.run_in_executor(self._thread, self._write, snapshot)
+                await loop.run_in_executor(self._thread, self._filing.put, snapshot, changed)
             except OSError as error:
                 problem = f"{self._path} cannot be written: {error.strerror or error}"
                 if problem != self._file_problem:
@@ -256,6 +283,9 @@ class Publisher:
                 self._file_problem = None
                 self._filed = snapshot.generation
                 self._wake()
+                if self._filing.is_long and self._renewing is None:
+                    self._renewing = self._start(self._renew_file())
+                    self._renewing.add_done_callback(self._on_renewed)
 
     async def close(self) -> None:
         """End all sessions; workers go on with what they have."""
@@ -265,21 +295,32 @@ class Publisher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._thread.shutdown()
+        self._filing.close()
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _write(self, snapshot: Snapshot) -> None:
-        body = self._bytes.body(snapshot)
-        snapshot_file.write(self._path, snapshot.generation, self._session_name, body)
+    async def _renew_file(self) -> None:
+        """Make a short file of a long one; what is published meanwhile does not wait for it."""
+        try:
+            prepared = await asyncio.to_thread(self._filing.prepare)
+            if prepared is not None:
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._thread, self._filing.replace, prepared)
+        except OSError as error:
+            log.warning("%s could not be made anew, and grows on: %s", self._path, error)
+
+    def _on_renewed(self, task: asyncio.Task[None]) -> None:
+        self._renewing = None
 
     def _is_filed(self, generation: int, *, with_problem: bool = True) -> bool:
         """Is it in the file, or (no use in waiting then) can the file not be written?"""
         return self._filed >= generation or (with_problem and self._file_problem is not None)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _take(self, session: _Session, message: Message) -> None:
         match message["t"]:
@@ -300,6 +341,19 @@ class Publisher:
             case other:
                 raise ValueError(f"an unknown message {other!r}")
 
+    def _greet(self, session: _Session, name: str, generation: int) -> None:
+        """Send one that has just connected what it has not.
+
+        In this session a number stands for one snapshot, whether it came over a link or in
+        the file: who has the last one needs no more than to hear so.
+        """
+        latest = self._snapshot
+        if latest is not None and (name, generation) == (self._session_name, latest.generation):
+            session.on_its_way = latest
+            session.link.send_frame(self._between(latest, latest).frame(name))
+        else:
+            self._offer(session)
+
     def _offer(self, session: _Session) -> None:
         """Send the latest snapshot, unless it is there or another one is on its way."""
         latest = self._snapshot
@@ -311,11 +365,13 @@ class Publisher:
     def _frame_for(self, has: Snapshot | None, latest: Snapshot) -> bytes:
         if has is None:
             return self._bytes.whole_frame(self._session_name, latest)
-        made = self._frame
-        if made is None or made[0] is not has or made[1] is not latest:
-            made = (has, latest, delta_frame(self._session_name, diff(has, latest)))
-            self._frame = made
-        return made[2]
+        return self._between(has, latest).frame(self._session_name)
+
+    def _between(self, old: Snapshot, new: Snapshot) -> _Difference:
+        known = self._difference
+        if known is None or known.old is not old or known.new is not new:
+            known = self._difference = _Difference(old, new, difference(old, new))
+        return known
 
     def _expected(self) -> Sequence[WorkerStatus]:
         """Every worker that takes requests or is about to, with what it confirmed.

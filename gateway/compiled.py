@@ -13,9 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -57,7 +55,7 @@ class Mode(str):
     """How the modules run: `compiled`, `interpreted`, or `mixed` where only some were built."""
 
 
-class _Sources(MetaPathFinder):
+class _Sources:
     """Finds the sources of `MODULES`, whatever was compiled of them."""
 
     def find_spec(
@@ -65,6 +63,8 @@ class _Sources(MetaPathFinder):
     ) -> ModuleSpec | None:
         if name not in MODULES:
             return None
+        from importlib.util import spec_from_file_location
+
         return spec_from_file_location(name, _ROOT.joinpath(*name.split(".")).with_suffix(".py"))
 
 

@@ -1,7 +1,7 @@
 """The `gateway` command: global options and the list of commands.
 
-One file per command group; each imports what it needs inside its functions, so
-that `gateway --help` and tab completion stay fast. A command either talks to a
+One file per command group, imported when the command is asked for; each imports what
+it needs inside its functions, so that `gateway run` starts, and tab completion answers, fast. A command either talks to a
 running gateway through `client.py` or starts one; none touches its state files.
 
 Exit codes: 0 done, 1 refused, 2 usage or configuration, 3 gateway not reachable.
@@ -9,31 +9,67 @@ Exit codes: 0 done, 1 refused, 2 usage or configuration, 3 gateway not reachable
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
-from gateway.cli.check import check
-from gateway.cli.confirm import confirm
-from gateway.cli.demo import demo
-from gateway.cli.deploy import deploy
-from gateway.cli.drain import drain, resume
-from gateway.cli.explain import explain
-from gateway.cli.logs import logs
 from gateway.cli.options import target_options
-from gateway.cli.releases import release, releases
-from gateway.cli.remove import remove
-from gateway.cli.rollback import rollback
-from gateway.cli.routes import routes
-from gateway.cli.run import run
-from gateway.cli.scale import scale
-from gateway.cli.services import services
-from gateway.cli.shift import shift
-from gateway.cli.status import status
-from gateway.cli.token import token
-from gateway.cli.validate import validate
-from gateway.cli.weights import weights
+
+COMMANDS = {
+    "check": "check",
+    "confirm": "confirm",
+    "demo": "demo",
+    "deploy": "deploy",
+    "drain": "drain",
+    "explain": "explain",
+    "logs": "logs",
+    "release": "releases",
+    "releases": "releases",
+    "remove": "remove",
+    "resume": "drain",
+    "rollback": "rollback",
+    "routes": "routes",
+    "run": "run",
+    "scale": "scale",
+    "services": "services",
+    "shift": "shift",
+    "status": "status",
+    "token": "token",
+    "validate": "validate",
+    "weights": "weights",
+}
+"""The module in which the command of each name stands, as a function of that name."""
+
+
+def import_command(name: str) -> click.Command:
+    """One of `COMMANDS`."""
+    command: click.Command = getattr(import_module(f"gateway.cli.{COMMANDS[name]}"), name)
+    return command
+
+
+class Commands(click.Group):
+    """A group whose commands are imported one by one, when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        return import_command(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """What was asked for; where there is no such one, all are there to suggest the one meant."""
+        if args[0] not in COMMANDS:
+            for name in COMMANDS:
+                self.add_command(import_command(name))
+        return super().resolve_command(ctx, args)
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused, 2 usage, 3 gateway not reachable.",
 )
@@ -45,26 +81,6 @@ def cli() -> None:
     `run`, `check` and `demo` work by themselves; every other command talks to the
     admin API of a running gateway.
     """
-
-
-WORKING = (run, check, demo)
-RELEASING = (
-    deploy,
-    validate,
-    status,
-    shift,
-    confirm,
-    rollback,
-    scale,
-    remove,
-    logs,
-    release,
-    releases,
-)
-ROUTING = (routes, weights, services, drain, resume, explain, token)
-
-for _command in (*WORKING, *RELEASING, *ROUTING):
-    cli.add_command(_command)
 
 
 def main() -> None:

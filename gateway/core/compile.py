@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .differences import changed, gone
+from .differences import differences
 from .model import (
     Claim,
     Health,
@@ -235,7 +235,8 @@ class Compiler:
 
 def _changed(old: Mapping[K, V], new: Mapping[K, V]) -> set[K]:
     """Keys whose values are not the same object; those of one side only included."""
-    return {*changed(old, new), *gone(old, new)}
+    others, gone = differences(old, new)
+    return {*others, *gone}
 
 
 def _put(into: dict[K, V], key: K, value: V) -> None:

@@ -33,6 +33,15 @@ def gone(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
     return [k for k in old if k not in new]
 
 
+def differences(old: Mapping[K, V], new: Mapping[K, V]) -> tuple[list[K], list[K]]:
+    """`changed` and `gone`."""
+    if old is new:
+        return [], []
+    if _have_same_keys(old, new):
+        return list(compress(new, map(is_not, new.values(), old.values()))), []
+    return changed(old, new), gone(old, new)
+
+
 def _have_same_keys(old: Mapping[K, V], new: Mapping[K, V]) -> bool:
     """The very same keys in the same order. False says nothing."""
     return len(old) == len(new) and all(map(is_, old, new))

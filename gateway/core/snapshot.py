@@ -12,12 +12,12 @@ is ignored by the reader (`FORMAT`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from .differences import changed, gone
+from .differences import differences
 from .model import (
     AffinityKey,
     AtZero,
@@ -31,7 +31,7 @@ from .model import (
 K = TypeVar("K")
 V = TypeVar("V")
 
-FORMAT = 5
+FORMAT = 6
 
 
 class Condition(StrEnum):
@@ -168,43 +168,61 @@ class Delta:
 
 def diff(old: Snapshot, new: Snapshot) -> Delta:
     """The delta from `old` to `new`; unchanged objects are recognised by identity first."""
+    routes, gone_routes = differences(old.routes, new.routes)
+    services, gone_services = differences(old.services, new.services)
     return Delta(
         base=old.generation,
         generation=new.generation,
         revision=new.revision,
         created=new.created,
-        routes=_new_values(old.routes, new.routes),
-        removed_routes=tuple(gone(old.routes, new.routes)),
-        services=_new_values(old.services, new.services),
-        removed_services=tuple(gone(old.services, new.services)),
+        routes=_new_values(old.routes, new.routes, routes),
+        removed_routes=tuple(gone_routes),
+        services=_new_values(old.services, new.services, services),
+        removed_services=tuple(gone_services),
         keys=None if old.keys == new.keys else new.keys,
     )
 
 
-def _new_values(old: Mapping[K, V], new: Mapping[K, V]) -> tuple[V, ...]:
-    return tuple(v for k in changed(old, new) if (v := new[k]) != old.get(k))
+def _new_values(old: Mapping[K, V], new: Mapping[K, V], others: Iterable[K]) -> tuple[V, ...]:
+    return tuple(v for k in others if (v := new[k]) != old.get(k))
 
 
-def patch(old: Snapshot, delta: Delta) -> Snapshot:
-    """`patch(old, diff(old, new)) == new`, with unchanged objects shared with `old`."""
-    routes = dict(old.routes)
-    for rid in delta.removed_routes:
-        routes.pop(rid, None)
-    for route in delta.routes:
-        routes[route.id] = route
-    services = dict(old.services)
-    for sid in delta.removed_services:
-        services.pop(sid, None)
-    for service in delta.services:
-        services[service.id] = service
+def patch(old: Snapshot, *deltas: Delta) -> Snapshot:
+    """`patch(old, diff(old, new)) == new`, with unchanged objects shared with `old`.
+
+    Of several deltas each is on top of the one before. A table that none of them
+    touches is the very same object.
+    """
+    if not deltas:
+        return old
+    last, keys = deltas[-1], old.keys
+    for delta in deltas:
+        keys = keys if delta.keys is None else delta.keys
     return Snapshot(
-        generation=delta.generation,
-        revision=delta.revision,
-        created=delta.created,
-        routes=routes,
-        services=services,
-        keys=old.keys if delta.keys is None else delta.keys,
+        generation=last.generation,
+        revision=last.revision,
+        created=last.created,
+        routes=_patched(
+            old.routes, [(d.removed_routes, [(r.id, r) for r in d.routes]) for d in deltas]
+        ),
+        services=_patched(
+            old.services, [(d.removed_services, [(s.id, s) for s in d.services]) for d in deltas]
+        ),
+        keys=keys,
     )
+
+
+def _patched(
+    old: Mapping[K, V], steps: Iterable[tuple[Iterable[K], Iterable[tuple[K, V]]]]
+) -> Mapping[K, V]:
+    new: dict[K, V] | None = None
+    for removed, put in steps:
+        if removed or put:
+            new = dict(old) if new is None else new
+            for key in removed:
+                new.pop(key, None)
+            new.update(put)
+    return old if new is None else new
 
 
 def route_to_wire(route: SnapshotRoute) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from .differences import changed, gone
+from .differences import differences
 from .model import AffinityKey, InstanceId, Route, RouteId, Service, ServiceId, Token
 from .release import Application, Release
 
@@ -80,6 +80,7 @@ def changes(old: State, new: State) -> Changes:
 
 
 def _written(old: Mapping[K, V], new: Mapping[K, V]) -> dict[K, V | None]:
-    found: dict[K, V | None] = {k: v for k in changed(old, new) if (v := new[k]) != old.get(k)}
-    found.update(dict.fromkeys(gone(old, new)))
+    others, gone = differences(old, new)
+    found: dict[K, V | None] = {k: v for k in others if (v := new[k]) != old.get(k)}
+    found.update(dict.fromkeys(gone))
     return found

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.model import InstanceId
-from gateway.core.snapshot import Snapshot
+from gateway.core.snapshot import Delta, Snapshot
 from gateway.routing.forwarding import TrustedProxies
 from gateway.routing.outlier import EjectionPolicy, record_failure
 from gateway.routing.world import World
@@ -105,18 +105,19 @@ class DataPlane(Plane):
 
     # -- what the worker does with it
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Serve by this snapshot: every request begun after this returns follows it."""
+    def apply(self, snapshot: Snapshot, delta: Delta | None = None) -> None:
+        """Serve by this snapshot: every request begun after this returns follows it.
+
+        `delta` is what made it of the one before, where that is known.
+        """
         before = self.world.snapshot
-        retired = self.world.apply(snapshot)
+        retired = self.world.apply(snapshot, delta)
         if before.generation == 0:
             self.metrics.retain(set(snapshot.services), set(snapshot.routes))
-        else:
-            routes = before.routes.keys() - snapshot.routes.keys()
-            if retired.services or routes or retired.instances:
-                self.metrics.retire(
-                    retired.services, routes, [(i.service.id, i.id) for i in retired.instances]
-                )
+        elif retired.services or retired.routes or retired.instances:
+            self.metrics.retire(
+                retired.services, retired.routes, [(i.service.id, i.id) for i in retired.instances]
+            )
         self.farewells.look(self.time(), self.timeouts.drain)
         self._limit_work()
         self._waiting_room.wake()

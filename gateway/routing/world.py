@@ -1,24 +1,24 @@
 """All a worker routes by, carried from snapshot to snapshot.
 
 `apply` takes over a snapshot in one synchronous step: a request is decided by
-the old one or by the new one, never by a mixture. It costs a loop over the
-routes and services to find those that are other objects than before, and work
-for these only. What did not change keeps its place: the cursors of schedules,
-the connection pools and the counts of instances.
+the old one or by the new one, never by a mixture. Where it is told what changed it
+costs what changed; else a loop over the routes and services finds those that are
+other objects than before. What did not change keeps its place: the cursors of
+schedules, the connection pools and the counts of instances.
 
 Knows no clock and no randomness: both are arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
 from operator import is_not
 from typing import TypeVar
 
 from gateway.core.model import BalancerName, InstanceId, RouteId, ServiceId
-from gateway.core.snapshot import EMPTY, Snapshot, SnapshotRoute
+from gateway.core.snapshot import EMPTY, Delta, Snapshot, SnapshotRoute
 
 from .affinity import Keyring
 from .balancers import BALANCERS, Balancer
@@ -39,6 +39,7 @@ class Retired:
 
     instances: tuple[InstanceState, ...] = ()
     services: tuple[ServiceId, ...] = ()
+    routes: tuple[RouteId, ...] = ()
 
 
 class World:
@@ -75,22 +76,34 @@ class World:
         """Does any service have a limit of its own for requests in flight?"""
         return bool(self._limited)
 
-    def apply(self, snapshot: Snapshot) -> Retired:
-        """Route by `snapshot` from now on; answers what is gone."""
+    def apply(self, snapshot: Snapshot, delta: Delta | None = None) -> Retired:
+        """Route by `snapshot` from now on; answers what is gone.
+
+        `delta` is what made it of the snapshot before; without one, or with one that
+        does not fit, what changed is looked for.
+        """
         old, self.snapshot = self.snapshot, snapshot
+        if delta is None or (delta.base, delta.generation) != (old.generation, snapshot.generation):
+            services = _differences(old.services, snapshot.services)
+            routes = _differences(old.routes, snapshot.routes)
+        else:
+            named = (service.id for service in delta.services)
+            services = _named(old.services, snapshot.services, named, delta.removed_services)
+            named_routes = (route.id for route in delta.routes)
+            routes = _named(old.routes, snapshot.routes, named_routes, delta.removed_routes)
         rekeyed = old.keys != snapshot.keys
         if rekeyed:
             self._keyring = Keyring(snapshot.keys)
-        changed, gone_services = _differences(old.services, snapshot.services)
+        changed, gone_services = services
         gone_instances = self._apply_services(snapshot, changed, gone_services)
-        self._apply_routes(snapshot, *_differences(old.routes, snapshot.routes))
+        self._apply_routes(snapshot, *routes)
         for sid in gone_services:
             if (state := self._services.get(sid)) is not None:
                 self._forget_if_unused(state)
         if rekeyed:
             for pool in self._pools.values():
                 pool.rekey(self._keyring)
-        return Retired(tuple(gone_instances), tuple(gone_services))
+        return Retired(tuple(gone_instances), tuple(gone_services), tuple(routes[1]))
 
     def instance(self, id: InstanceId) -> InstanceState | None:
         """The state of an instance; None if it is not in the snapshot."""
@@ -201,3 +214,13 @@ def _differences(old: Mapping[_K, _V], new: Mapping[_K, _V]) -> tuple[list[_K], 
     added = sum(key not in old for key in others)
     gone = [key for key in old if key not in new] if len(old) + added > len(new) else []
     return [key for key in others if new[key] != old.get(key)], gone
+
+
+def _named(
+    old: Mapping[_K, _V], new: Mapping[_K, _V], put: Iterable[_K], removed: Iterable[_K]
+) -> tuple[list[_K], list[_K]]:
+    """The same as `_differences`, from the names of all that may differ."""
+    return (
+        [key for key in put if new[key] != old.get(key)],
+        [key for key in removed if key in old and key not in new],
+    )

@@ -38,11 +38,14 @@ class OutOfStep(Exception):  # noqa: N818 - says what happened
 class ControlSession:
     """Keeps the worker's snapshot current. `run` never returns.
 
-    `apply(snapshot)` makes the data plane follow; it is given the snapshot with
-    unchanged parts being the same objects as before.
+    `apply(snapshot, delta)` makes the data plane follow; it is given the snapshot with
+    unchanged parts being the same objects as before, and what made it of the one
+    before, where that is known.
     """
 
-    def __init__(self, path: str, slot: int, apply: Callable[[Snapshot], None]) -> None:
+    def __init__(
+        self, path: str, slot: int, apply: Callable[[Snapshot, Delta | None], None]
+    ) -> None:
         self._path = path
         self._slot = slot
         self._apply = apply
@@ -104,22 +107,24 @@ class ControlSession:
 
     def _on_snapshot(self, link: AsyncLink, message: Message) -> None:
         delta = delta_from_wire(message["delta"])
-        self._take(self._result(delta))
+        if delta.base == EMPTY.generation:
+            self._take(shared(self.snapshot, patch(EMPTY, delta)))
+        else:
+            self._verify_fit(delta, message["session"])
+            self._take(patch(self.snapshot, delta), delta)
         self._session = message["session"]
         self._is_in_step = True
         self.is_current.set()
         link.send(messages.applied(self.snapshot.generation, self._session))
 
-    def _result(self, delta: Delta) -> Snapshot:
-        if delta.base == EMPTY.generation:
-            return shared(self.snapshot, patch(EMPTY, delta))
-        if not self._is_in_step or delta.base != self.snapshot.generation:
+    def _verify_fit(self, delta: Delta, session: str) -> None:
+        """In one session a number stands for one snapshot, wherever it was learnt of."""
+        if delta.base != self.snapshot.generation or session != self._session:
             has = self.snapshot.generation
             raise OutOfStep(f"got a delta from {delta.base} to {delta.generation}, have {has}")
-        return patch(self.snapshot, delta)
 
-    def _take(self, snapshot: Snapshot) -> None:
-        self._apply(snapshot)
+    def _take(self, snapshot: Snapshot, delta: Delta | None = None) -> None:
+        self._apply(snapshot, delta)
         self.snapshot = snapshot
 
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-FORMAT = 2
+FORMAT = 3
 
 Json = dict[str, object]
 
@@ -152,7 +153,10 @@ class Handover(_Strict):
         yield from (child.fd for child in self.children)
 
 
-_ADAPTER = TypeAdapter(Handover)
+@cache
+def _adapter() -> TypeAdapter[Handover]:
+    """Made when it is needed: no start waits for it."""
+    return TypeAdapter(Handover)
 
 
 def encode(handover: Handover) -> bytes:
@@ -174,7 +178,7 @@ def decode(text: bytes) -> Handover:
         )
     try:
         # JSON mode: strict about types, yet a list is a tuple.
-        return _ADAPTER.validate_json(text)
+        return _adapter().validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

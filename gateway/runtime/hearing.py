@@ -9,6 +9,7 @@ known, or is not meant for a supervisor, is left to the reader to pass over.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -55,13 +56,19 @@ class _Halt:
     grace_s: Annotated[StrictFloat, Ge(0)]
 
 
-_FORMS: dict[str, TypeAdapter[Any]] = {
-    T.BEAT: TypeAdapter(_Beat),
-    T.DRAINED: TypeAdapter(_Drained),
-    T.FATAL: TypeAdapter(_Fatal),
-    T.LAUNCH: TypeAdapter(_Launch),
-    T.HALT: TypeAdapter(_Halt),
+_FORMS: dict[str, type] = {
+    T.BEAT: _Beat,
+    T.DRAINED: _Drained,
+    T.FATAL: _Fatal,
+    T.LAUNCH: _Launch,
+    T.HALT: _Halt,
 }
+
+
+@cache
+def _adapter(form: type) -> TypeAdapter[Any]:
+    """Made when the first such message comes: no start waits for it."""
+    return TypeAdapter(form)
 
 
 def verify(message: Message) -> None:
@@ -70,7 +77,7 @@ def verify(message: Message) -> None:
     if form is None:
         return
     try:
-        form.validate_python(message)
+        _adapter(form).validate_python(message)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 DISTRIBUTION = "release-gateway"
 
@@ -30,6 +29,8 @@ PROGRAMS = Programs()
 
 def installed_version() -> str:
     """The version of this program; "0": it runs from files that nobody installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

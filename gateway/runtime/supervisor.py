@@ -346,7 +346,8 @@ class Supervisor:
     # -- posts
 
     def _fill(self, now_s: float) -> None:
-        for post in self._fleet.posts:
+        # Workers first: with a snapshot file they serve while the control process still starts.
+        for post in sorted(self._fleet.posts, key=lambda post: post.slot is None):
             if self._is_stopping or post.due_s is None or post.due_s > now_s:
                 continue
             programs = self._programs

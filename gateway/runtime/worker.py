@@ -30,7 +30,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Protocol
 
-from gateway.core.snapshot import Snapshot
+from gateway.core.snapshot import Delta, Snapshot
 from gateway.metrics.worker import WorkerMetrics
 from gateway.proxy.dataplane import DataPlane, Ejection
 
@@ -57,8 +57,8 @@ class Plane(Protocol):
 
     ready: bool
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Serve by this snapshot from now on."""
+    def apply(self, snapshot: Snapshot, delta: Delta | None = None) -> None:
+        """Serve by this snapshot from now on; `delta`: what made it of the one before."""
 
     def configure(self, settings: Settings) -> None:
         """Take over settings."""

@@ -7,10 +7,12 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from admin.filing import LONG_RECORDS
 from admin.publisher import Applied, Publisher
 from gateway.runtime import messages, snapshot_file
 from gateway.runtime.link_async import AsyncLink
@@ -320,5 +322,46 @@ def test_closing_leaves_workers_with_what_they_have(tmp_path: Path) -> None:
         await soon(lambda: worker.link is not None and not worker.link.is_open)
         assert worker.snapshot == a_snapshot(1, v1=1)
         await worker.close()
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("session", "generation", "size"), [("s1", 5, 0), ("s1", 4, 3), ("s0", 5, 3)]
+)
+def test_who_has_the_latest_from_the_file_is_sent_nothing_more_of_it(
+    tmp_path: Path, session: str, generation: int, size: int
+) -> None:
+    """And a number says nothing about another control process's snapshots."""
+
+    async def go() -> None:
+        async with scene(tmp_path) as s:
+            latest = a_snapshot(5, v1=100, v2=0)
+            s.publisher.publish(latest)
+            worker = FakeWorker(0, 100)
+            worker.recall(session, replace(latest, generation=generation))
+            await worker.connect(s.publisher)
+            assert (await s.publisher.wait_applied(5)) == Applied(1, 1)
+            assert (worker.received, worker.sizes, worker.snapshot) == ([5], [size], latest)
+            s.publisher.publish(a_snapshot(6, v1=0, v2=100))
+            assert await worker.wait_for(6) == a_snapshot(6, v1=0, v2=100)
+            await worker.close()
+
+    run(go())
+
+
+def test_the_file_holds_what_was_answered_while_it_grows_and_is_made_anew(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with scene(tmp_path) as s:
+            files = set()
+            for generation in range(1, 3 * LONG_RECORDS):
+                published = a_snapshot(generation, v1=generation)
+                s.publisher.publish(published)
+                assert await s.publisher.wait_applied(generation) == Applied(0, 0)
+                if generation % 50 == 0:
+                    assert snapshot_file.read(s.path) == ("s1", published)
+                    files.add(s.path.stat().st_ino)
+            assert snapshot_file.read(s.path) == ("s1", published)
+            assert len(files) > 1
 
     run(go())

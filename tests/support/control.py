@@ -75,7 +75,7 @@ class FakeWorker:
 
     def __init__(self, slot: int, pid: int) -> None:
         self.slot, self.pid = slot, pid
-        self.snapshot = EMPTY
+        self.snapshot = self.recalled = EMPTY
         self.received: list[int] = []
         self.sizes: list[int] = []
         """Routes and services in each message."""
@@ -93,10 +93,14 @@ class FakeWorker:
         await self.attach(await AsyncLink.attach(ours))
         return self
 
+    def recall(self, session: str, snapshot: Snapshot) -> None:
+        """Begin with what the snapshot file holds."""
+        self.session, self.recalled = session, snapshot
+
     async def attach(self, link: AsyncLink) -> None:
         self.link = link
-        self.snapshot = EMPTY
-        link.send(messages.hello(self.slot, self.pid, 0, self.session))
+        self.snapshot = self.recalled
+        link.send(messages.hello(self.slot, self.pid, self.snapshot.generation, self.session))
         self._tasks.append(asyncio.create_task(self._work(link)))
 
     async def _work(self, link: AsyncLink) -> None:
@@ -107,6 +111,8 @@ class FakeWorker:
                 self.received.append(delta.generation)
                 self.sizes.append(len(delta.routes) + len(delta.services))
                 await self.may_apply.wait()
+                if delta.base == EMPTY.generation:
+                    self.snapshot = EMPTY
                 assert delta.base == self.snapshot.generation
                 self.snapshot = patch(self.snapshot, delta)
                 self.session = message["session"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.model import RouteId, ServiceId
-from gateway.core.snapshot import EMPTY, Snapshot, diff, whole
+from gateway.core.snapshot import EMPTY, Delta, Snapshot, diff, whole
 from gateway.runtime import messages
 from gateway.runtime.control_session import ControlSession, shared
 from gateway.runtime.link import Message
@@ -36,13 +36,15 @@ class ControlSide:
         self.sock.listen()
         self.sock.setblocking(False)
         self.applied: list[Snapshot] = []
+        self.deltas: list[Delta | None] = []
         self.failing = False
 
-    def apply(self, snapshot: Snapshot) -> None:
+    def apply(self, snapshot: Snapshot, delta: Delta | None) -> None:
         if self.failing:
             self.failing = False
             raise RuntimeError("the data plane could not")
         self.applied.append(snapshot)
+        self.deltas.append(delta)
 
     async def accept(self) -> tuple[AsyncLink, Message]:
         connection, _ = await asyncio.get_running_loop().sock_accept(self.sock)
@@ -99,6 +101,35 @@ def test_after_a_reconnect_the_worker_says_what_it_has_and_keeps_what_is_equal(
         assert await link.receive() == messages.applied(2, "s2")
         assert session.snapshot == earlier
         assert session.snapshot.routes[RID] is control.applied[0].routes[RID]
+        link.close()
+
+    play(tmp_path, test)
+
+
+def test_a_delta_on_top_of_what_the_file_holds_of_the_same_session_fits(tmp_path: Path) -> None:
+    async def test(session: ControlSession, control: ControlSide) -> None:
+        session.recall("s1", SNAPSHOT)
+        link, hello = await control.accept()
+        assert (hello["generation"], hello["session"]) == (7, "s1")
+        link.send(messages.snapshot("s1", diff(SNAPSHOT, SNAPSHOT)))
+        assert await link.receive() == messages.applied(7, "s1")
+        assert session.is_current.is_set()
+        link.send(messages.snapshot("s1", diff(SNAPSHOT, TWO)))
+        assert await link.receive() == messages.applied(8, "s1")
+        assert control.applied == [SNAPSHOT, SNAPSHOT, TWO]
+        link.close()
+
+    play(tmp_path, test)
+
+
+def test_the_data_plane_is_told_what_changed_where_that_is_known(tmp_path: Path) -> None:
+    async def test(session: ControlSession, control: ControlSide) -> None:
+        link, _ = await control.accept()
+        link.send(messages.snapshot("s1", whole(SNAPSHOT)))
+        link.send(messages.snapshot("s1", diff(SNAPSHOT, TWO)))
+        for _ in range(2):
+            await link.receive()
+        assert control.deltas == [None, diff(SNAPSHOT, TWO)]
         link.close()
 
     play(tmp_path, test)

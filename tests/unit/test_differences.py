@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.differences import changed, gone
+from gateway.core.differences import changed, differences, gone
 
 OBJECTS = [object(), object(), None]
 mappings = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(OBJECTS)), max_size=6).map(
@@ -20,6 +20,7 @@ def test_differences_are_those_of_a_plain_loop(
 ) -> None:
     assert changed(old, new) == [k for k in new if k not in old or old[k] is not new[k]]
     assert gone(old, new) == [k for k in old if k not in new]
+    assert differences(old, new) == (changed(old, new), gone(old, new))
 
 
 @settings(deadline=None, max_examples=100)

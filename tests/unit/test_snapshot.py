@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admin.snapshot_bytes import SnapshotBytes, delta_frame
+from admin.snapshot_bytes import SnapshotBytes, difference, frame
 from gateway.core.model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, ServiceId
 from gateway.core.snapshot import (
     EMPTY,
@@ -113,7 +113,7 @@ def test_cached_bytes_are_those_of_the_snapshot_whatever_came_before(
 def test_frames_carry_session_and_difference() -> None:
     new = Snapshot(3, 2, 1.0, {}, {}, ())
     cache = SnapshotBytes()
-    for frame in (cache.whole_frame("s1", new), delta_frame("s1", diff(EMPTY, new))):
-        (message,) = Decoder().feed(frame)
+    for sent in (cache.whole_frame("s1", new), frame("s1", difference(EMPTY, new))):
+        (message,) = Decoder().feed(sent)
         assert (message["t"], message["session"]) == ("snapshot", "s1")
         assert patch(EMPTY, delta_from_wire(message["delta"])) == new

@@ -1,8 +1,10 @@
-"""The last published snapshot on disk: written whole, read only when sound."""
+"""The last published snapshot on disk: made whole, grown record by record, read only when sound."""
 
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import orjson
@@ -23,9 +25,11 @@ from gateway.core.snapshot import (
     SnapshotRoute,
     SnapshotService,
     Timeouts,
+    delta_to_wire,
+    diff,
 )
 from gateway.runtime import snapshot_file
-from gateway.runtime.snapshot_file import body, read, read_header, write
+from gateway.runtime.snapshot_file import body, read, read_header, record, write
 
 SID = ServiceId("-/a-v1")
 RID = RouteId("a.test/x")
@@ -104,9 +108,77 @@ def test_a_file_cut_short_is_no_snapshot(path: Path, cut: int) -> None:
     assert read(path) is None
 
 
-def test_a_longer_file_is_no_snapshot(path: Path) -> None:
-    put(path)
-    path.write_bytes(path.read_bytes() + b" ")
+NEXT = replace(SNAPSHOT, generation=9, revision=4, routes={}, keys=())
+LAST = replace(NEXT, generation=10, services={})
+
+
+def records() -> list[bytes]:
+    """A whole snapshot and what changed twice."""
+    return [
+        record(0, 7, "s1", body(SNAPSHOT)),
+        record(7, 9, "s1", orjson.dumps(delta_to_wire(diff(SNAPSHOT, NEXT)))),
+        record(9, 10, "s1", orjson.dumps(delta_to_wire(diff(NEXT, LAST)))),
+    ]
+
+
+def test_a_kill_at_any_byte_leaves_all_that_was_complete_before(path: Path) -> None:
+    data, ends = b"".join(records()), list(accumulate(map(len, records())))
+    for cut in range(len(data) + 1):
+        path.write_bytes(data[:cut])
+        complete = sum(end <= cut for end in ends)
+        expected = [None, SNAPSHOT, NEXT, LAST][complete]
+        found, header = read(path), read_header(path)
+        assert found == (None if expected is None else ("s1", expected)), cut
+        if expected is not None:
+            assert header is not None
+            assert header.generation == expected.generation, cut
+
+
+@pytest.mark.parametrize("torn", [b" ", b"\0" * 5000, b"\n\n", b"{}\n{}\n", b"x" * 9999])
+def test_what_a_loss_of_power_left_behind_the_last_record_is_no_part_of_the_file(
+    path: Path, torn: bytes
+) -> None:
+    path.write_bytes(b"".join(records()) + torn)
+    assert read(path) == ("s1", LAST)
+
+
+def test_a_broken_record_with_a_sound_one_behind_it_makes_the_file_none(path: Path) -> None:
+    """What it held was answered; what is before must not pass for the latest."""
+    first, second, third = records()
+    for at in range(len(second)):
+        broken = bytearray(second)
+        broken[at] ^= 1
+        path.write_bytes(first + broken + third)
+        assert read(path) is None, at
+
+
+def test_a_last_record_of_full_length_that_is_broken_makes_the_file_none(path: Path) -> None:
+    """No kill leaves such a one: it may have been answered."""
+    first, second, third = records()
+    for at in range(third.index(b"\n") + 1, len(third)):
+        broken = bytearray(third)
+        broken[at] ^= 1
+        path.write_bytes(first + second + broken)
+        assert read(path) is None, at
+
+
+@pytest.mark.parametrize(
+    "second",
+    [record(8, 9, "s1", b"{}"), record(7, 9, "s2", b"{}"), record(0, 9, "s1", b"{}")],
+    ids=["of another base", "of another session", "a whole one"],
+)
+def test_a_record_that_is_not_on_top_of_the_one_before_makes_the_file_none(
+    path: Path, second: bytes
+) -> None:
+    path.write_bytes(records()[0] + second)
+    assert read(path) is None
+
+
+def test_a_header_that_says_another_generation_than_its_delta_makes_the_file_none(
+    path: Path,
+) -> None:
+    wire = orjson.dumps(delta_to_wire(diff(SNAPSHOT, NEXT)))
+    path.write_bytes(records()[0] + record(7, 8, "s1", wire))
     assert read(path) is None
 
 

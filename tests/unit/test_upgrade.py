@@ -92,7 +92,7 @@ def test_whoever_changes_the_form_raises_its_number() -> None:
         },
         option=orjson.OPT_SORT_KEYS,
     )
-    assert (handover.FORMAT, zlib.crc32(forms)) == (2, 2849504972)
+    assert (handover.FORMAT, zlib.crc32(forms)) == (3, 2338731470)
 
 
 def an_offer(**changes: Any) -> Handover:
@@ -115,9 +115,9 @@ def an_offer(**changes: Any) -> Handover:
     [
         (b"", "cannot be read"),
         (b"[]", "cannot be read"),
-        (b'{"format": 1}', "hands over in format 1, this version takes 2; stop the gateway"),
+        (b'{"format": 1}', "hands over in format 1, this version takes 3; stop the gateway"),
         (b'{"format": null}', "format None"),
-        (b'{"format": 2}', "makes no sense at settings"),
+        (b'{"format": 3}', "makes no sense at settings"),
         (handover.encode(an_offer(generation="3")), "makes no sense at generation"),
         (handover.encode(an_offer()).replace(b'"home"', b'"homes"'), "resources.home"),
     ],
@@ -302,7 +302,7 @@ def test_a_change_that_needs_a_restart_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        (MAIN.format("handover.FORMAT = 3", None, "()"), "in format 2, this version takes 3"),
+        (MAIN.format("handover.FORMAT = 4", None, "()"), "in format 3, this version takes 4"),
         ("raise SystemExit(7)", "the check ended with 7"),
         ("print('yes')", "gave no settings"),
         ("import os; os.kill(os.getpid(), 9)", "the check ended with -9"),

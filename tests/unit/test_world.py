@@ -16,6 +16,7 @@ from gateway.core.snapshot import (
     SnapshotService,
     delta_from_wire,
     delta_to_wire,
+    diff,
     patch,
     whole,
 )
@@ -116,6 +117,59 @@ def test_a_balancer_goes_on_where_it_was_unless_it_is_another_one() -> None:
     world.apply(with_service(snapshot, least))
     instance_of(world, "v1-0").in_flight = 1
     assert {service_of(world, "v1").pick() for _ in range(4)} == {instance_of(world, "v1-1")}
+
+
+def test_a_delta_leads_to_the_same_world_as_a_look_at_everything() -> None:
+    """Whatever came before: what is told differs from what is found in nothing."""
+    routes = [
+        a_route({"v1": w, "v2": 1}, host) for w in (0, 3) for host in ("a.example", "b.example")
+    ]
+    services = [a_service(name, *of) for name in ("v1", "v2") for of in ((UP, UP), (UP,), (DOWN,))]
+    drawn = Random(5)
+    told, looking = a_world(EMPTY), a_world(EMPTY)
+    at = EMPTY
+    for generation in range(1, 300):
+        new = replace(
+            a_snapshot(drawn.sample(routes, 2), drawn.sample(services, drawn.randint(0, 3))),
+            generation=generation,
+            keys=drawn.choice([(KEY,), (OTHER_KEY, KEY)]),
+        )
+        delta = diff(at, new)
+        at = patch(at, delta)
+        retired = [told.apply(at, delta), looking.apply(at)]
+        assert retired[0].services == retired[1].services
+        assert retired[0].routes == retired[1].routes
+        assert sorted(i.id for i in retired[0].instances) == sorted(
+            i.id for i in retired[1].instances
+        )
+        assert picture(told) == picture(looking)
+
+
+@pytest.mark.parametrize("base", [0, 4, 6])
+def test_a_delta_on_top_of_another_snapshot_is_not_believed(base: int) -> None:
+    first = replace(two_hosts(), generation=5)
+    world = a_world(first)
+    changed = a_route({"v1": 1, "v2": 1}, "one.example")
+    second = replace(first, generation=7, routes={changed.id: changed})
+    world.apply(second, replace(diff(first, first), base=base, generation=7))
+    assert the_pool(world, "one.example").route is changed
+    assert list(world.pools) == [changed.id]
+
+
+def picture(world: World) -> object:
+    """All that a request or a sweep may notice."""
+    return (
+        {id: pool.route for id, pool in world.pools.items()},
+        {
+            id: (
+                [(i.id, i.condition, i.usable) for i in service.instances],
+                sorted(pool.route.id for pool in service.pools),
+            )
+            for id, service in world.services.items()
+        },
+        {id: the_pool(world, pool.route.host) is pool for id, pool in world.pools.items()},
+        world.has_limits,
+    )
 
 
 # -- what is let go
