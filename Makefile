@@ -9,29 +9,43 @@
 #   make bench-check  has an operation become more expensive? Instructions, about 90 seconds
 #   make fuzz         a million mutated messages against h11 and llhttp, about 5 minutes
 #   make reliability  the figures of docs/reliability.md, about half an hour
+#   make compile      compile the data plane, where a C compiler is; what runs or tests does so by itself
 #   make lock         pin the dependencies anew (needs uv)
 #
 # PYTHON=/path/to/python chooses the interpreter of the virtual environment.
+# GATEWAY_INTERPRETED=1 has the data plane run interpreted, and compiles nothing.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
-SOURCES := gateway admin tests bench
+SOURCES := gateway admin tests bench setup.py
 PIP     := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --require-hashes --only-binary :all:
 LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
            --no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test check format chaos bench bench-quick bench-check bench-baseline reliability fuzz lock clean
+# What is compiled has a file of C types beside it.
+TYPES   := $(wildcard gateway/*/*.pxd)
+COMPILE := $(BIN)/python setup.py --quiet build_ext --inplace
+
+.PHONY: help run compile test check format chaos bench bench-quick bench-check bench-baseline reliability fuzz lock clean
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,12s/^# *//p' Makefile
+	@sed -n '3,16s/^# *//p' Makefile
 
-run: $(VENV)/ready
+run: $(VENV)/compiled
 	@exec $(BIN)/python -m gateway demo
 
-test: $(VENV)/ready-dev
+compile: $(VENV)/ready
+	@$(COMPILE)
+	@$(BIN)/python -c 'from gateway import compiled; print("data plane:", compiled.finding())'
+
+# Where the data plane is compiled, what concerns it is tested interpreted too.
+test: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m pytest tests
+	@if $(BIN)/python -c 'from gateway import compiled as c; raise SystemExit(c.finding().mode is not c.Mode.COMPILED)'; then \
+	  set -x; GATEWAY_INTERPRETED=1 $(BIN)/python -m pytest -m data_plane tests/unit tests/integration; \
+	fi
 
 check: $(VENV)/ready-dev
 	$(BIN)/python -m ruff format --check $(SOURCES)
@@ -43,26 +57,26 @@ format: $(VENV)/ready-dev
 	$(BIN)/python -m ruff format $(SOURCES)
 	$(BIN)/python -m ruff check --fix $(SOURCES)
 
-chaos: $(VENV)/ready-dev
+chaos: $(VENV)/ready-dev $(VENV)/compiled
 	GATEWAY_CHAOS_STRIKES=200 $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/e2e/test_release_kills.py
 
-bench: $(VENV)/ready-dev
+bench: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m bench --install
 
-bench-quick: $(VENV)/ready-dev
+bench-quick: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m bench --quick --install cpu
 
-bench-check: $(VENV)/ready-dev
+bench-check: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m bench.check --install
 
-bench-baseline: $(VENV)/ready-dev
+bench-baseline: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m bench.check --install --record
 
 # With CONFORMANCE=/path/to/program its cases too.
-reliability: $(VENV)/ready-dev
+reliability: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m bench reliability $(if $(CONFORMANCE),--conformance $(CONFORMANCE))
 
-fuzz: $(VENV)/ready-dev
+fuzz: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m tests.fuzz --inputs 1000000
 
 lock:
@@ -70,7 +84,8 @@ lock:
 	$(LOCK) --extra build --extra dev -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -f gateway/*.seal gateway/*/*.so
 
 # A link to a Python that was removed counts as missing: the environment is then made anew.
 $(BIN)/python:
@@ -87,8 +102,13 @@ $(BIN)/python:
 $(VENV)/ready: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing the pinned packages of requirements.lock into $(VENV)/ (once, about 30 s)"
 	@$(INSTALL) -r requirements.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@GATEWAY_INTERPRETED=1 $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# Only what changed, by content. Without a compiler it is tried again the next time, which takes a second.
+$(VENV)/compiled: $(TYPES) $(TYPES:.pxd=.py) gateway/compiled.py setup.py $(VENV)/ready
+	@$(COMPILE)
+	@if [ -n "$$(ls gateway/compiled.*.seal 2>/dev/null)" ]; then touch $@; fi
 
 $(VENV)/ready-dev: requirements-dev.lock $(VENV)/ready
 	@echo "Installing the pinned packages of requirements-dev.lock into $(VENV)/ (once)"

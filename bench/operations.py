@@ -9,12 +9,14 @@ What is prepared varies as requests do: 64 heads, hosts and tokens, in turn.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from gateway import compiled
 
 from .heads import browser_heads
 
@@ -230,22 +232,14 @@ def _snapshot(routes: int, host: str, affinity: bool) -> Snapshot:
     )
 
 
-def forgo_compiled(folder: Path = ROOT / "gateway") -> None:
-    """From now on modules in or below that folder are imported from their sources."""
-    finder = FileFinder.path_hook((SourceFileLoader, SOURCE_SUFFIXES))
-
-    def hook(path: str) -> object:
-        if not Path(path).is_relative_to(folder):
-            raise ImportError(path)
-        return finder(path)
-
-    sys.path_hooks.insert(0, hook)  # type: ignore[arg-type]
-    sys.path_importer_cache.clear()
+def forgo_compiled() -> None:
+    """From now on everything is imported from its sources; to be called before any of it is."""
+    os.environ[compiled.SWITCH] = "1"
 
 
 def is_compiled() -> bool:
     """Would a run use anything compiled?"""
-    return any((ROOT / "gateway").rglob("*.so"))
+    return compiled.finding().mode is compiled.Mode.COMPILED
 
 
 def main(name: str, count: int) -> None:

@@ -1,5 +1,5 @@
 """A weighted reverse-proxy gateway that releases software without anybody noticing."""
 
-from gateway.compiled import heed_switch
+from gateway.compiled import set_up
 
-heed_switch()
+set_up()

@@ -92,6 +92,8 @@ def rooms() -> dict[str, tuple[str, ...]]:
 
 
 ROOMS = rooms()
+EVERYBODYS = ("gateway.compiled",)
+"""Says how modules are run; knows none of them."""
 
 
 def inside(module: str, room: str) -> bool:
@@ -113,7 +115,7 @@ def test_a_room_imports_only_what_the_page_allows(room: str) -> None:
         str(found)
         for found in imports_of(room)
         if found.module.split(".")[0] in OWN
-        and not any(inside(found.module, allowed) for allowed in ROOMS[room])
+        and not any(inside(found.module, allowed) for allowed in (*ROOMS[room], *EVERYBODYS))
     ]
     assert not wrong, f"{PAGE.name} says {room} may import {', '.join(ROOMS[room])}"
 

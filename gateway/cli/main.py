@@ -68,12 +68,29 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _say_version(ctx: click.Context, _option: click.Parameter, is_given: bool) -> None:
+    if not is_given or ctx.resilient_parsing:
+        return
+    from gateway import compiled
+    from gateway.runtime.programs import installed_version
+
+    click.echo(f"gateway, version {installed_version()}, data plane {compiled.finding()}")
+    ctx.exit()
+
+
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 refused, 2 usage, 3 gateway not reachable.",
 )
-@click.version_option(package_name="release-gateway", prog_name="gateway")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_say_version,
+    help="Show the version, and how the data plane runs, and exit.",
+)
 @target_options
 def cli() -> None:
     """A weighted reverse-proxy gateway that releases software without anybody noticing.

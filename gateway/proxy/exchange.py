@@ -507,7 +507,8 @@ class Exchange(Asker):
 
     def answer_ends(self, in_order: bool) -> None:
         """The instance sends no more of the answer."""
-        last = self._answer.end() if in_order and self._answer is not None else None
+        answer = self._answer
+        last = answer.end() if in_order and answer is not None else None
         if last is None:
             self._cut(Reason.UPSTREAM_RESET)
         else:

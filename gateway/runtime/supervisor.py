@@ -22,6 +22,8 @@ import time
 from enum import Enum, auto
 from pathlib import Path
 
+from gateway import compiled
+
 from . import children, messages
 from .children import Post
 from .crew import Death
@@ -107,6 +109,7 @@ class Supervisor:
 
     def run(self) -> tuple[int, str | None]:
         """Until the end: the exit code, and why when it is a failure."""
+        log.info("data plane: %s", compiled.finding())
         if self._arrival is None:
             for line in self._resources.places():
                 log.info("%s", line)

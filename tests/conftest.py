@@ -1,0 +1,38 @@
+"""Says how the data plane runs, and which tests it takes part in.
+
+Those are marked `data_plane`; `make test` runs them a second time, interpreted, where the first was compiled.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from gateway import compiled
+
+_IMPORTS = re.compile(
+    r"^ *(from|import) (gateway\.(proxy|routing|metrics\.worker)\b|tests\.(support\.(plane|worlds)|fuzz)\b)",
+    re.MULTILINE,
+)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Not as a report header, which `-q` leaves out."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"data plane: {compiled.finding()}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what concerns the data plane."""
+    for item in items:
+        if _concerns_data_plane(item.path):
+            item.add_marker(pytest.mark.data_plane)
+
+
+@cache
+def _concerns_data_plane(path: Path) -> bool:
+    return _IMPORTS.search(path.read_text()) is not None
