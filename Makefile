@@ -26,6 +26,7 @@ LOCK    := uv pip compile pyproject.toml --universal --python-version 3.11 --gen
 # What is compiled has a file of C types beside it.
 TYPES   := $(wildcard gateway/*/*.pxd)
 COMPILE := $(BIN)/python setup.py --quiet build_ext --inplace
+IS_COMPILED := $(BIN)/python -c 'from gateway import compiled as c; raise SystemExit(c.finding().mode is not c.Mode.COMPILED)'
 
 .PHONY: help run compile test check format chaos bench bench-quick bench-check bench-baseline reliability fuzz lock clean
 .DELETE_ON_ERROR:
@@ -43,7 +44,7 @@ compile: $(VENV)/ready
 # Where the data plane is compiled, what concerns it is tested interpreted too.
 test: $(VENV)/ready-dev $(VENV)/compiled
 	$(BIN)/python -m pytest tests
-	@if $(BIN)/python -c 'from gateway import compiled as c; raise SystemExit(c.finding().mode is not c.Mode.COMPILED)'; then \
+	@if $(IS_COMPILED); then \
 	  set -x; GATEWAY_INTERPRETED=1 $(BIN)/python -m pytest -m data_plane tests/unit tests/integration; \
 	fi
 
@@ -108,7 +109,7 @@ $(VENV)/ready: requirements.lock pyproject.toml | $(BIN)/python
 # Only what changed, by content. Without a compiler it is tried again the next time, which takes a second.
 $(VENV)/compiled: $(TYPES) $(TYPES:.pxd=.py) gateway/compiled.py setup.py $(VENV)/ready
 	@$(COMPILE)
-	@if [ -n "$$(ls gateway/compiled.*.seal 2>/dev/null)" ]; then touch $@; fi
+	@if $(IS_COMPILED); then touch $@; fi
 
 $(VENV)/ready-dev: requirements-dev.lock $(VENV)/ready
 	@echo "Installing the pinned packages of requirements-dev.lock into $(VENV)/ (once)"

@@ -59,6 +59,8 @@ class Compile(build_ext):
 
     def run(self) -> None:
         """Compile into the build folder; where it is done in place, copy from there."""
+        if not self.extensions:  # what was compiled before may stay: it has its seal
+            return
         root = HERE if self.inplace else Path(self.build_lib)
         seal: Path = LIST["seal_of"](root)
         seal.unlink(missing_ok=True)

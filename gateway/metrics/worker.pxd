@@ -30,7 +30,7 @@ cdef class ServiceSeries:
     cdef tuple _key
     cdef _ServiceCells _service
     cdef long long[::1] _traffic
-    cdef dict _codes
+    cdef readonly dict _codes
     cdef readonly Gauge in_flight, waiting, websockets
 
     @cython.locals(cells=cython.longlong[::1], of_method=dict, answers=Gauge)

@@ -14,6 +14,7 @@ from gateway.routing.decision import Verdict
 from gateway.routing.pool import Pool
 from gateway.routing.table import Miss
 from gateway.routing.world import World
+from tests.support.compiled import interpreted_only
 from tests.support.worlds import DOWN, UP, a_route, a_service, a_snapshot, a_world
 
 V1, V2 = a_service("v1", UP), a_service("v2", UP)
@@ -330,6 +331,7 @@ class Counting(bytes):
         return super().__getitem__(part)
 
 
+@interpreted_only
 def test_a_selector_costs_look_ups_bounded_by_the_routes_names_not_by_the_request() -> None:
     world = world_of(
         a_route({"v2": 1}, "*.wild.example", held=True, selectors=True),

@@ -8,6 +8,7 @@ from gateway.core.snapshot import SnapshotRoute
 from gateway.routing.affinity import Keyring
 from gateway.routing.pool import Pool
 from gateway.routing.table import Miss, Table
+from tests.support.compiled import interpreted_only
 from tests.support.worlds import a_route
 
 EMPTY = Keyring(())
@@ -189,6 +190,7 @@ class Counting(bytes):
         return super().__getitem__(part)
 
 
+@interpreted_only
 @pytest.mark.parametrize("routes", [1, 1000])
 def test_the_cost_of_a_match_is_bounded_by_the_routes_names_not_by_the_request(
     routes: int,
