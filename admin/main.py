@@ -16,12 +16,14 @@ and the supervisor starts a new one. Workers serve on meanwhile.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +54,8 @@ log = logging.getLogger("gateway.control")
 
 BEAT_S = 0.25
 SAMPLE_S = 1.0
+SWITCH_S = 0.001
+"""How long a thread that counts or writes may keep the loop from going on."""
 ROSTER_WAIT_S = 2.0
 TABLE_WAIT_S = 10.0
 """For the processes that run: it is the first thing that the supervisor says."""
@@ -69,6 +73,7 @@ def main() -> None:
     # Terminals and service managers signal every process; the supervisor says when to end.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    sys.setswitchinterval(SWITCH_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(Control(given, settings).run())
     raise SystemExit(code)
@@ -136,6 +141,9 @@ class Control:
             async with asyncio.timeout(ROSTER_WAIT_S):
                 await self._has_roster.wait()
         end_api = await self._open_api(controller, provider, checker)
+        # What was loaded so far mostly lives as long as the process: keep the collector off
+        # it, or a look at everything holds up one change in a hundred.
+        gc.freeze()
         supervisor.send(messages.ready())
 
         code = await self._wait_for_end()
@@ -169,7 +177,7 @@ class Control:
         async def sample() -> None:
             while True:
                 await clock.sleep(SAMPLE_S)
-                figures.sample()
+                await asyncio.to_thread(figures.sample)
 
         self._spawn("figures", sample())
         context = Context(

@@ -1,8 +1,8 @@
 """The figures of the API from the workers' counters and the controller's facts.
 
-`sample` is to be called once a second; everything else is asked by handlers.
-The metrics page is written in a thread: at 10,000 routes it takes longer than a
-change of weights may wait.
+`sample` is to be called once a second, from a thread of its own; everything else is
+asked by handlers. The metrics page is written in a thread too: at 10,000 routes both
+take longer than a change of weights may wait.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class WorkerFigures:
         self._registry.register(Collector(merger, lambda: control_facts(controller, now())))
 
     def sample(self) -> None:
-        """Look at the counters; once a second."""
+        """Look at the counters; once a second. From any thread, one at a time."""
         self._window.sample(self._monotonic(), live_slots(self._controller))
 
     def report(self, window_s: int) -> Report:

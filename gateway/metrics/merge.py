@@ -95,11 +95,12 @@ class Merger:
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
-        """Look at the regions."""
-        with self._lock:
-            for slot, reader in enumerate(self._readers):
-                for change in reader.poll():
-                    self._merge(slot, change)
+        """Look at the regions; others that ask meanwhile wait for a page at most."""
+        for slot, reader in enumerate(self._readers):
+            for number in reader.pages():
+                with self._lock:
+                    for change in reader.poll_page(number):
+                        self._merge(slot, change)
 
     def _merge(self, slot: int, change: Change) -> None:
         # One key object for all workers' records of it.

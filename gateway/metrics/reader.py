@@ -101,20 +101,31 @@ class RegionReader:
 
     def poll(self) -> list[Change]:
         """What changed since the last call."""
-        count = min(self._words[H_PAGES], self._capacity) if self._is_known else 0
-        changes: list[Change] = []
-        for number in range(1, count + 1):
-            old = self._pages.get(number, _NEVER_SEEN)
-            begin = number * PAGE
-            copy = self._map[begin : begin + PAGE]
-            if copy != old.raw:
-                new = self._settled(begin, old)
-                if new is not None:
-                    changes.extend(_changes(old, new))
-                    self._pages[number] = new
-        for number in [n for n in self._pages if n > count]:
-            changes.extend(_changes(self._pages.pop(number), _NEVER_SEEN))
-        return changes
+        return [change for number in self.pages() for change in self.poll_page(number)]
+
+    def pages(self) -> list[int]:
+        """The numbers of all pages to look at, those that are gone included."""
+        count = self._count
+        return [*range(1, count + 1), *(n for n in list(self._pages) if n > count)]
+
+    def poll_page(self, number: int) -> list[Change]:
+        """What changed in one page since it was last looked at."""
+        if number > self._count:
+            gone = self._pages.pop(number, _NEVER_SEEN)
+            return _changes(gone, _NEVER_SEEN)
+        old = self._pages.get(number, _NEVER_SEEN)
+        begin = number * PAGE
+        if self._map[begin : begin + PAGE] == old.raw:
+            return []
+        new = self._settled(begin, old)
+        if new is None:
+            return []
+        self._pages[number] = new
+        return _changes(old, new)
+
+    @property
+    def _count(self) -> int:
+        return min(self._words[H_PAGES], self._capacity) if self._is_known else 0
 
     def _settled(self, begin: int, old: _Page) -> _Page | None:
         """The page in a state during whose copying no record was made or freed.

@@ -13,6 +13,7 @@ Prometheus does it.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,29 +88,34 @@ class _Window:
         self.slots: deque[_Slot] = deque()
         self.sums: dict[Pair, list[int]] = {}
 
-    def add(self, slot: _Slot, grown: Mapping[Pair, Mapping[int, int]]) -> None:
+    def add(
+        self, slot: _Slot, grown: Mapping[Pair, Mapping[int, int]], lock: threading.Lock
+    ) -> None:
         if not self.slots or self.slots[-1] is not slot:
             self.slots.append(slot)
         for pair, counts in grown.items():
-            sums = self.sums.get(pair)
-            if sums is None:
-                sums = self.sums[pair] = [0] * _SIZE
-            for i, count in counts.items():
-                sums[i] += count
+            with lock:
+                sums = self.sums.get(pair)
+                if sums is None:
+                    sums = self.sums[pair] = [0] * _SIZE
+                for i, count in counts.items():
+                    sums[i] += count
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, lock: threading.Lock) -> None:
         while self.slots and self.slots[0].end <= now - self.seconds:
             for pair, counts in self.slots.popleft().grown.items():
-                sums = self.sums[pair]
-                for i, count in counts.items():
-                    sums[i] -= count
-                if not any(sums):
-                    del self.sums[pair]
+                with lock:
+                    sums = self.sums[pair]
+                    for i, count in counts.items():
+                        sums[i] -= count
+                    if not any(sums):
+                        del self.sums[pair]
 
 
 class StatsWindow:
     """Samples a `Merger`; answers for the windows of `WINDOWS_S`.
 
+    `sample` may run in another thread than those who ask, who wait for one pair at most.
     It takes the merger's growth: there must be one `StatsWindow` per merger.
     What was counted before it was made is not traffic of the last minutes.
     """
@@ -122,6 +128,8 @@ class StatsWindow:
         self._slot = _Slot(now, now)
         self._windows = {seconds: _Window(seconds) for seconds in WINDOWS_S}
         self._errors: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        """Over the windows' sums; held for one pair by who samples."""
         self._slots: frozenset[int] = frozenset()
 
     def sample(self, now: float, live_slots: frozenset[int]) -> None:
@@ -139,8 +147,8 @@ class StatsWindow:
             for i, count in counts.items():
                 into[i] = into.get(i, 0) + count
         for window in self._windows.values():
-            window.add(self._slot, grown)
-            window.expire(now)
+            window.add(self._slot, grown, self._lock)
+            window.expire(now, self._lock)
 
     def errors(self, service: str) -> int:
         """How many answers of a service were 5xx since this was made, as of the last sample."""
@@ -150,6 +158,10 @@ class StatsWindow:
         """All of a window (one of `WINDOWS_S`, else KeyError) as of the last sample."""
         window = self._windows[window_s]
         work = self._open_work()
+        with self._lock:
+            return self._report(window, work)
+
+    def _report(self, window: _Window, work: Mapping[Pair, tuple[int, int]]) -> Report:
         pairs = window.sums.keys() | work.keys()
         routes: dict[str, list[Pair]] = {}
         services: dict[str, list[Pair]] = {}
@@ -162,7 +174,7 @@ class StatsWindow:
             return _traffic(pairs, window.sums, work, span)
 
         return Report(
-            window_s=window_s,
+            window_s=window.seconds,
             span_s=span,
             routes={route: of(members) for route, members in routes.items()},
             services={service: of(members) for service, members in services.items()},
@@ -172,10 +184,12 @@ class StatsWindow:
     def pair(self, route: str, service: str, window_s: int) -> Traffic:
         """One service on one route; all 0 if there was nothing."""
         window = self._windows[window_s]
-        return _traffic([(route, service)], window.sums, self._open_work(), self._span(window))
+        work = self._open_work()
+        with self._lock:
+            return _traffic([(route, service)], window.sums, work, self._span(window))
 
     def _span(self, window: _Window) -> float:
-        begin = window.slots[0].begin if window.slots else self._sampled
+        begin = next((slot.begin for slot in list(window.slots)), self._sampled)
         return max(self._sampled - begin, 1.0)
 
     def _open_work(self) -> dict[Pair, tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -239,3 +240,36 @@ def test_running_sums_are_those_of_the_slots_in_the_window(
             assert (in_report.requests if in_report else 0) == counted
         assert report.span_s <= max(1.0, world.now - begin) + 1e-6
     os.close(world.fd)
+
+
+def test_who_asks_while_another_thread_samples_gets_sound_figures(world: World) -> None:
+    """And nothing is counted twice or lost, whoever of them looks at the counters."""
+    merger = Merger([world.fd])
+    stats = StatsWindow(merger, world.now)
+    routes = [f"r{n}" for n in range(40)]
+    is_over = threading.Event()
+    failed: list[BaseException] = []
+
+    def sample() -> None:
+        now = world.now
+        try:
+            while not is_over.is_set():
+                now += 20.0  # windows grow and expire all the time
+                stats.sample(now, LIVE)
+            stats.sample(now + 1, LIVE)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    for _ in range(100):
+        for route in routes:
+            world.requests(1, route=route, status=500)
+        merger.refresh()
+        for figures in stats.report(60).pairs.values():
+            assert 0 <= figures.requests <= 100
+            assert figures.error_ratio in (0.0, 1.0)
+    is_over.set()
+    thread.join()
+    assert not failed
+    assert stats.errors("-/a") == 100 * len(routes)
