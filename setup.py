@@ -20,7 +20,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
 LIST = runpy.run_path(str(HERE / "gateway" / "compiled.py"))
-OPTIONS = ["-O2", "-g0", "-fno-strict-aliasing"]
+OPTIONS = ["-O3", "-g0", "-fno-strict-aliasing"]
 LINKER_OPTIONS = ["-Wl,-s"]
 DIRECTIVES = {
     "language_level": 3,

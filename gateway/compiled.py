@@ -53,6 +53,7 @@ MODULES = (
     "gateway.proxy.body",
     "gateway.proxy.upload",
     "gateway.proxy.retry",
+    "gateway.proxy.entrypoint",
     "gateway.proxy.users",
     "gateway.proxy.upstream",
     "gateway.proxy.target",
@@ -64,6 +65,7 @@ MODULES = (
     "gateway.proxy.access_line",
     "gateway.proxy.access_log",
     "gateway.proxy.finish",
+    "gateway.runtime.poller",
 )
 SWITCH = "GATEWAY_INTERPRETED"
 """The environment variable: not empty, and the sources run interpreted."""

@@ -5,6 +5,8 @@ import cython
 cdef Py_ssize_t _DURATION, _DURATION_BUCKETS, _REQUEST_BYTES, _RESPONSE_BYTES
 cdef Py_ssize_t _CONNECT, _CONNECT_BUCKETS, _RETRIES, _SPILLED
 cdef double _NS
+cdef Py_ssize_t _BOUNDS
+cdef double[::1] _DURATION_BOUNDS
 cdef dict _STICKY
 
 
@@ -33,7 +35,7 @@ cdef class ServiceSeries:
     cdef readonly dict _codes
     cdef readonly Gauge in_flight, waiting, websockets
 
-    @cython.locals(cells=cython.longlong[::1], of_method=dict, answers=Gauge)
+    @cython.locals(cells=cython.longlong[::1], of_method=dict, answers=Gauge, at=Py_ssize_t, nanoseconds=cython.longlong)
     cpdef finish(
         self, bytes method, int status, double seconds, long long request_bytes,
         long long response_bytes,

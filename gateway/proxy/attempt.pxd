@@ -2,7 +2,7 @@
 
 import cython
 
-from gateway.proxy cimport codec_response
+from gateway.proxy cimport codec_response, scan
 from gateway.proxy.heads cimport RequestHead, ResponseHead
 from gateway.proxy.plane cimport Plane
 from gateway.proxy.stream cimport ClientStream
@@ -40,6 +40,7 @@ cdef class Attempt(ConnectionUser):
     cdef int _interims
     cdef bint _is_last
 
+    cpdef prepare(self, Asker exchange, InstanceState instance, double now)
     cpdef begin(self, UpstreamPool pool, double not_before)
 
     @cython.locals(connection=UpstreamConnection)

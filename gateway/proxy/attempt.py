@@ -12,7 +12,7 @@ import errno
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from . import codec_response
+from . import codec_response, scan
 from .acceptor import EXHAUSTED
 from .heads import Malformed
 from .reasons import Reason
@@ -117,7 +117,8 @@ class Attempt(ConnectionUser):
         "writable",
     )
 
-    def __init__(self, exchange: Asker, instance: InstanceState, now: float) -> None:
+    def prepare(self, exchange: Asker, instance: InstanceState, now: float) -> None:
+        """Begin as if new (see `Exchange.prepare`)."""
         self.exchange = exchange
         self.instance = instance
         self.started = now
@@ -256,7 +257,7 @@ class Attempt(ConnectionUser):
                 self._searched = len(data)
                 return
             self._searched = 0
-            rest = data[response.size :] if response.size < len(data) else b""
+            rest = scan.piece(data, response.size, len(data))
             if not response.keep_alive:
                 self._is_last = True
             if response.status >= 200:

@@ -7,6 +7,7 @@ from gateway.proxy.chunked cimport ChunkedDecoder
 cdef object _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE
 
 
+@cython.freelist(64)
 cdef class Body:
     cdef readonly object framing, out
     cdef public bint done
@@ -15,6 +16,12 @@ cdef class Body:
     cdef long long _left
     cdef ChunkedDecoder _decoder
 
+    cpdef prepare(self, framing, long long length, out, int fault, frozenset listed)
+
     @cython.locals(left=cython.longlong, payload=bytes, encoded=bytes, decoder=ChunkedDecoder)
     cpdef bytes feed(self, bytes data)
     cpdef bytes end(self)
+
+
+@cython.locals(body=Body)
+cpdef Body body_of(framing, long long length, out, int fault, frozenset listed)

@@ -37,6 +37,12 @@ class Body:
         fault: int,
         listed: frozenset[bytes] = NOTHING_LISTED,
     ) -> None:
+        self.prepare(framing, length, out, fault, listed)
+
+    def prepare(
+        self, framing: Framing, length: int, out: Framing, fault: int, listed: frozenset[bytes]
+    ) -> None:
+        """Begin as if new."""
         self.framing = framing
         self.out = out
         self.done = framing is _NONE or (framing is _LENGTH and length == 0)
@@ -83,3 +89,12 @@ class Body:
             return None
         self.done = True
         return last_chunk() if self.out is _CHUNKED else b""
+
+
+def body_of(
+    framing: Framing, length: int, out: Framing, fault: int, listed: frozenset[bytes]
+) -> Body:
+    """A new body; calling the class costs five times as much where this is compiled."""
+    body: Body = Body.__new__(Body)
+    body.prepare(framing, length, out, fault, listed)
+    return body

@@ -2,7 +2,7 @@
 
 import cython
 
-from gateway.proxy cimport codec_request
+from gateway.proxy cimport codec_request, scan
 from gateway.proxy.heads cimport RequestHead
 from gateway.proxy.stream cimport ClientStream
 from gateway.proxy.users cimport ConnectionUser
@@ -16,8 +16,10 @@ cdef class ClientConnection(ClientStream):
 
     @cython.locals(exchange=ConnectionUser)
     cpdef data_received(self, bytes data)
-    cpdef exchange_done(self, bint keep_alive)
-    cpdef served(self, bint keep_alive, bint complete=*)
+
+    @cython.locals(exchange=ConnectionUser)
+    cpdef exchange_done(self, bint keep_alive, double now)
+    cpdef served(self, bint keep_alive, double now, bint complete=*)
     cpdef expire(self)
     cdef _process(self)
     cdef bint _may_begin(self)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from gateway.proxy import codec_request
+from gateway.proxy import codec_request, scan
 
 from .heads import Malformed
 from .replies import reply
 from .stream import FOREVER, LINGER_S, PENDING_BYTES, ClientStream, Phase
-from .transports import WRITE_HIGH_WATER
+from .transports import WRITE_HIGH_WATER, writer_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,6 +49,7 @@ class ClientConnection(ClientStream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
         self.transport = transport = cast("asyncio.Transport", transport)
+        self._send = writer_of(transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self.opening = None
         self.phase = _IDLE
@@ -85,6 +86,7 @@ class ClientConnection(ClientStream):
         if self.phase is _HANDSHAKE:
             self.plane.handshake_failed(self)
         self.transport = None
+        self._send = None
         self.opening = None
         self.phase = _CLOSED
         self.pending = b""
@@ -112,14 +114,14 @@ class ClientConnection(ClientStream):
 
     # -- what an exchange does with it
 
-    def exchange_done(self, keep_alive: bool) -> None:
+    def exchange_done(self, keep_alive: bool, now: float) -> None:
         """The exchange has written all of its answer and lets go of the connection."""
         exchange = self.exchange
         complete = exchange is None or exchange.has_whole_request()
         self.exchange = None
-        self.served(keep_alive, complete)
+        self.served(keep_alive, now, complete)
 
-    def served(self, keep_alive: bool, complete: bool = True) -> None:
+    def served(self, keep_alive: bool, now: float, complete: bool = True) -> None:
         """An answer was written; `complete`: the whole request was read."""
         if self.transport is None:
             return
@@ -127,7 +129,7 @@ class ClientConnection(ClientStream):
             self.end(not complete or bool(self.pending))
             return
         self.phase = _IDLE
-        self.deadline = self.plane.time() + self.plane.client_idle_s
+        self.deadline = now + self.plane.client_idle_s
         self.set_reading(True)
         if self.pending and not self._processing:
             self._process()
@@ -147,6 +149,7 @@ class ClientConnection(ClientStream):
             self.end(False)
         elif self.phase is _IDLE and self.transport is not None:
             self.phase = _LINGER
+            self._send = None
             self.deadline = self.plane.time() + LINGER_S
             self.transport.close()
         else:
@@ -200,7 +203,7 @@ class ClientConnection(ClientStream):
                 self.deadline = self.plane.time() + self.plane.client_header_s
             return False
         self._searched = 0
-        self.pending = self.pending[head.size :] if head.size < len(self.pending) else b""
+        self.pending = scan.piece(self.pending, head.size, len(self.pending))
         self.phase = _EXCHANGE
         self.deadline = FOREVER
         self.entrypoint.serve(self, head)

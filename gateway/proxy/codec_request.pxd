@@ -2,12 +2,16 @@
 
 import cython
 
+from gateway.proxy cimport fields as f
 from gateway.proxy cimport lines, scan
+from gateway.proxy.fields cimport Options
 from gateway.proxy.heads cimport HeadLimits, RequestHead
 
 cdef object _NONE, _LENGTH, _CHUNKED
 cdef dict REQUEST_KINDS
-cdef int ACCEPT, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDING, HOST, MAX_FORWARDS
+cdef Options NO_OPTIONS
+cdef bytes REQUEST_FLAGS
+cdef int CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDING, HOST, MAX_FORWARDS
 cdef int PLAIN, REQUEST_ID_FIELD, SELECTOR, TE, TRAILER, TRANSFER_ENCODING, UNKNOWN, UPGRADE
 cdef bytes _VIA, _VIA_10
 
@@ -26,7 +30,7 @@ cdef _read_request_line(RequestHead head, bytes data, Py_ssize_t start, Py_ssize
 
 @cython.locals(
     kept=list, run=Py_ssize_t, begin=Py_ssize_t, stop=Py_ssize_t, colon=Py_ssize_t,
-    name=bytes, value=bytes, kind=int,
+    name=bytes, value=bytes, kind=int, options=Options,
 )
 cdef _read_request_fields(RequestHead head, bytes data, Py_ssize_t at, Py_ssize_t end)
 
@@ -34,6 +38,13 @@ cdef _read_request_fields(RequestHead head, bytes data, Py_ssize_t at, Py_ssize_
 cdef _read_target(RequestHead head, bytes host)
 cdef _frame_request(RequestHead head, bytes length, bytes coding)
 
-@cython.locals(out=list, cookies=bytes, authority=bytes)
+@cython.locals(
+    cookies=bytes, authority=bytes, own_id=bytes, forwarding=bytes, before=bytes, host=bytes,
+    after=bytes,
+)
 cpdef bytes render_request(RequestHead head, Hop hop, bytes request_id, bytes strip_cookie)
 cdef Py_ssize_t _empty_lines(bytes data) except -1
+cdef bint _has_plain_rest(RequestHead head)
+
+@cython.locals(out=list)
+cdef bytes _rest(RequestHead head)

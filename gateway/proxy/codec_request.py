@@ -18,7 +18,6 @@ import re
 from gateway.proxy import fields as f
 from gateway.proxy import lines, scan
 from gateway.proxy.fields import (
-    ACCEPT,
     CONNECTION,
     CONTENT_LENGTH,
     COOKIE,
@@ -28,6 +27,7 @@ from gateway.proxy.fields import (
     MAX_FORWARDS,
     NO_OPTIONS,
     PLAIN,
+    REQUEST_FLAGS,
     REQUEST_ID_FIELD,
     REQUEST_KINDS,
     SELECTOR,
@@ -115,14 +115,16 @@ def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> N
     coding: bytes | None = None
     expect: bytes | None = None
     upgrade: bytes | None = None
-    head.accept = head.cookies = head.selector = head.request_id = head.trailer = None
+    head.cookies = head.selector = head.request_id = head.trailer = None
     head.max_forwards = head.forwarding = None
     head.trailers_ok = False
     while at < end:
         begin = at
         stop = scan.find_byte(data, 13, at, end)
-        colon = scan.find_byte(data, 58, at, stop)
         at = stop + 2
+        if not scan.INTERPRETED and f.end_of_plain(REQUEST_FLAGS, data, begin, stop) >= 0:
+            continue
+        colon = scan.find_byte(data, 58, begin, stop)
         name = scan.piece(data, begin, colon)
         kind = REQUEST_KINDS.get(name, UNKNOWN)
         if kind == UNKNOWN:
@@ -132,9 +134,6 @@ def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> N
         if kind == PLAIN:
             continue
         value = scan.trimmed(data, colon + 1, stop)
-        if kind == ACCEPT:
-            head.accept = value if head.accept is None else head.accept + b", " + value
-            continue
         if kind == MAX_FORWARDS and head.method != b"OPTIONS":
             continue
         if run < begin:
@@ -302,19 +301,57 @@ def render_request(
     request_id: used where the client sent no acceptable one. strip_cookie: name to take out.
     """
     authority = head.authority
-    out = [head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", authority, b"\r\n", head.fields]
     cookies = head.cookies
-    if cookies is not None:
-        if strip_cookie is not None and strip_cookie in cookies:
-            cookies = without_cookie(cookies, strip_cookie)
-        if cookies is not None:
-            out += (b"Cookie: ", cookies, b"\r\n")
+    if cookies is not None and strip_cookie is not None and strip_cookie in cookies:
+        cookies = without_cookie(cookies, strip_cookie)
+    own_id = request_id if head.request_id is None else head.request_id
+    if hop.trusted and head.forwarding is not None:
+        forwarding = b"\r\n".join(_trusted_forwarding(head, hop.peer, hop.proto, hop.port))
+        before, host, after = forwarding, b"", b"\r\nX-Request-Id: "
+    else:
+        before, host, after = hop._before_host, authority, hop._after_host
+    return b"".join(
+        (
+            head.method,
+            b" ",
+            head.target,
+            b" HTTP/1.1\r\nHost: ",
+            authority,
+            b"\r\n",
+            head.fields,
+            b"" if cookies is None else b"Cookie: ",
+            b"" if cookies is None else cookies,
+            b"" if cookies is None else b"\r\n",
+            b"" if _has_plain_rest(head) else _rest(head),
+            before,
+            host,
+            after,
+            own_id,
+            _VIA if head.minor else _VIA_10,
+        )
+    )
+
+
+def _has_plain_rest(head: RequestHead) -> bool:
+    """Nothing of what `_rest` says?"""
+    return (
+        head.framing is _NONE
+        and head.upgrade is None
+        and head.max_forwards is None
+        and not head.trailers_ok
+        and not head.expect_continue
+    )
+
+
+def _rest(head: RequestHead) -> bytes:
+    """Lines on the body and on the next hop."""
+    out: list[bytes] = []
     if head.framing is _LENGTH:
         out.append(b"Content-Length: %d\r\n" % head.length)
     elif head.framing is _CHUNKED:
         out.append(b"Transfer-Encoding: chunked\r\n")
         if head.trailer is not None:
-            out += (b"Trailer: ", head.trailer, b"\r\n")
+            out.append(b"Trailer: %b\r\n" % head.trailer)
     if head.expect_continue:
         out.append(b"Expect: 100-continue\r\n")
     if head.upgrade is not None:
@@ -323,13 +360,6 @@ def render_request(
         out.append(b"TE: trailers\r\nConnection: TE\r\n")
     if head.max_forwards is not None:
         out.append(b"Max-Forwards: %d\r\n" % max(head.max_forwards - 1, 0))
-    if hop.trusted and head.forwarding is not None:
-        out.append(b"\r\n".join(_trusted_forwarding(head, hop.peer, hop.proto, hop.port)))
-        out.append(b"\r\nX-Request-Id: ")
-    else:
-        out += (hop._before_host, authority, hop._after_host)
-    out.append(request_id if head.request_id is None else head.request_id)
-    out.append(_VIA if head.minor else _VIA_10)
     return b"".join(out)
 
 

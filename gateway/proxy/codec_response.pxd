@@ -2,11 +2,15 @@
 
 import cython
 
+from gateway.proxy cimport fields as f
 from gateway.proxy cimport lines, scan
+from gateway.proxy.fields cimport Options
 from gateway.proxy.heads cimport HeadLimits, ResponseHead
 
 cdef object _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE
 cdef dict RESPONSE_KINDS
+cdef Options NO_OPTIONS
+cdef bytes RESPONSE_FLAGS
 cdef list _ANSWERS
 cdef int CONNECTION, CONTENT_LENGTH, DATE, PLAIN, TRAILER, TRANSFER_ENCODING, UNKNOWN, UPGRADE
 
@@ -20,7 +24,7 @@ cdef _read_status_line(ResponseHead head, bytes data, Py_ssize_t end)
 
 @cython.locals(
     kept=list, run=Py_ssize_t, begin=Py_ssize_t, stop=Py_ssize_t, colon=Py_ssize_t,
-    name=bytes, value=bytes, kind=int, connection=bytes, length=bytes, coding=bytes, upgrade=bytes,
+    name=bytes, value=bytes, kind=int, options=Options, connection=bytes, length=bytes, coding=bytes, upgrade=bytes,
 )
 cdef _read_response_fields(
     ResponseHead head, bytes data, Py_ssize_t at, Py_ssize_t end, bytes method
@@ -30,7 +34,7 @@ cdef _read_response_fields(
 cdef _frame_response(ResponseHead head, bytes length, bytes coding, bytes method)
 cpdef client_framing(ResponseHead response, bytes method, int client_minor)
 
-@cython.locals(out=list)
+@cython.locals(framed=bytes, options=bytes)
 cpdef bytes render_response(
     ResponseHead head, framing, int client_minor, bint close, bytes extra
 )

@@ -16,6 +16,7 @@ from gateway.proxy.fields import (
     DATE,
     NO_OPTIONS,
     PLAIN,
+    RESPONSE_FLAGS,
     RESPONSE_KINDS,
     TRAILER,
     TRANSFER_ENCODING,
@@ -87,8 +88,10 @@ def _read_response_fields(
     while at < end:
         begin = at
         stop = scan.find_byte(data, 13, at, end)
-        colon = scan.find_byte(data, 58, at, stop)
         at = stop + 2
+        if not scan.INTERPRETED and f.end_of_plain(RESPONSE_FLAGS, data, begin, stop) >= 0:
+            continue
+        colon = scan.find_byte(data, 58, begin, stop)
         name = scan.piece(data, begin, colon)
         kind = RESPONSE_KINDS.get(name, UNKNOWN)
         if kind == UNKNOWN:
@@ -193,28 +196,42 @@ def render_response(
     head: ResponseHead, framing: Framing, client_minor: int, close: bool, extra: bytes
 ) -> bytes:
     """The head to send to the client. `extra`: ready `Name: value` lines, CRLF behind each."""
-    out = [_ANSWERS[head.status], head.reason, b"\r\n", head.fields]
     if framing is _LENGTH:
-        out.append(b"Content-Length: %d\r\n" % head.length)
+        framed = b"Content-Length: %d\r\n" % head.length
     elif framing is _CHUNKED:
-        out.append(b"Transfer-Encoding: chunked\r\n")
+        framed = b"Transfer-Encoding: chunked\r\n"
         if head.trailer is not None:
-            out += (b"Trailer: ", head.trailer, b"\r\n")
+            framed += b"Trailer: %b\r\n" % head.trailer
     elif framing is _UNTIL_CLOSE:
+        framed = b""
         close = True
     elif head.announced >= 0:
-        out.append(b"Content-Length: %d\r\n" % head.announced)
+        framed = b"Content-Length: %d\r\n" % head.announced
+    else:
+        framed = b""
     if head.upgrade:
-        out.append(b"Upgrade: websocket\r\nConnection: Upgrade\r\n")
+        options = b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     elif head.upgrade_to is not None:
-        options = b"close, Upgrade" if close else b"Upgrade"
-        out.append(b"Upgrade: %b\r\nConnection: %b\r\n" % (head.upgrade_to, options))
+        names = b"close, Upgrade" if close else b"Upgrade"
+        options = b"Upgrade: %b\r\nConnection: %b\r\n" % (head.upgrade_to, names)
     elif close:
-        out.append(b"Connection: close\r\n")
+        options = b"Connection: close\r\n"
     elif client_minor == 0:
-        out.append(b"Connection: keep-alive\r\n")
-    out += (extra, b"\r\n")
-    return b"".join(out)
+        options = b"Connection: keep-alive\r\n"
+    else:
+        options = b""
+    return b"".join(
+        (
+            _ANSWERS[head.status],
+            head.reason,
+            b"\r\n",
+            head.fields,
+            framed,
+            options,
+            extra,
+            b"\r\n",
+        )
+    )
 
 
 _ANSWERS = [b"HTTP/1.1 %d " % status for status in range(600)]

@@ -29,11 +29,11 @@ from . import finish, tls
 from .access_log import AccessLog
 from .admission import admit
 from .client import ClientConnection
-from .codec import HeadLimits, RequestHead
+from .codec import HeadLimits
 from .dates import DateLine
 from .doors import HEALTH_ENTRYPOINT, Doors, address_key
 from .entrypoint import Entrypoint
-from .exchange import Exchange
+from .exchange import serve_request
 from .farewells import TICK_S, Farewells
 from .health import serve_health
 from .plane import Plane
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gateway.routing.service import InstanceState
     from gateway.runtime.settings import EntrypointSettings, Settings
 
+    from .exchange import Exchange
     from .stream import ClientStream
     from .tunnel import Tunnel
 
@@ -362,10 +363,3 @@ class DataPlane(Plane):
                     instance.in_flight - instance.tunnels,
                     instance.tunnels,
                 )
-
-
-def serve_request(client: ClientConnection, head: RequestHead) -> None:
-    """Begin the exchange of a request."""
-    exchange = Exchange(client, head)
-    client.exchange = exchange
-    exchange.begin()

@@ -19,13 +19,13 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from gateway.routing.decision import Sticky, Verdict
-from gateway.routing.table import Miss
+from gateway.routing.pool import Pool
 
+from . import body as bodies
 from . import codec_request, codec_response
 from . import upload as uploads
 from .attempt import FRESH, Asker, Attempt
 from .attempt import Stage as AttemptStage
-from .body import Body
 from .heads import Framing, Malformed
 from .https import is_https, location, misdirected
 from .reasons import Reason
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.routing.decision import Decision
-    from gateway.routing.pool import Pool
     from gateway.routing.service import InstanceState
 
-    from .client import ClientConnection
+    from .body import Body
     from .heads import RequestHead, ResponseHead
+    from .stream import ClientStream
     from .target import Target
 
 TOO_LARGE = "the request body is larger than allowed"
@@ -102,7 +102,8 @@ class Exchange(Asker):
         "upstream_s",
     )
 
-    def __init__(self, client: ClientConnection, head: RequestHead) -> None:
+    def prepare(self, client: ClientStream, head: RequestHead) -> None:
+        """Begin as if new. No `__init__`: calling a class costs 0.3 us, this a tenth of it."""
         plane = client.plane
         self.client = client
         self.plane = plane
@@ -153,7 +154,7 @@ class Exchange(Asker):
             if refusal is not None:
                 self._reply(*refusal)
                 return
-        if head.max_forwards == 0:
+        if head.max_forwards is not None and head.max_forwards == 0:
             self._reply(200, "this is the gateway", _REASON_NONE)
             return
         table = plane.table
@@ -164,7 +165,7 @@ class Exchange(Asker):
             )
         else:
             match = table.match(head.host, head.path, internal)
-        if isinstance(match, Miss):
+        if not isinstance(match, Pool):
             self._reply(*missed(match, is_absolute=head.is_absolute, internal=internal))
             return
         pool = self.pool = match
@@ -188,7 +189,7 @@ class Exchange(Asker):
             return
         self.sticky = decision.sticky
         if plane.waiting is None:
-            self._ask(target, instance, False)
+            self._ask(target, instance, False, self.started)
         else:
             self._try(target, instance, False)
 
@@ -205,7 +206,7 @@ class Exchange(Asker):
                 self._wait(target, Ticket(pin, fresh))
                 return
             instance = other
-        self._ask(target, instance, fresh)
+        self._ask(target, instance, fresh, self.plane.time())
 
     def _wait(self, target: Target, ticket: Ticket) -> None:
         """All instances have their fill: wait for one that has not."""
@@ -224,7 +225,7 @@ class Exchange(Asker):
         target.series.waiting.add(-1)
         route = self.plane.world.pools.get(target.pool.route.id)
         if instance is not None and route is not None and target.service in route.services:
-            self._ask(target, instance, ticket.fresh)
+            self._ask(target, instance, ticket.fresh, self.plane.time())
             return
         instance = self._decide_anew()
         if instance is None:
@@ -242,13 +243,14 @@ class Exchange(Asker):
         """Instances that failed it."""
         return self._tried or ()
 
-    def _ask(self, target: Target, instance: InstanceState, fresh: bool) -> None:
+    def _ask(self, target: Target, instance: InstanceState, fresh: bool, now: float) -> None:
         plane = self.plane
-        now = plane.time()
         self._attempts += 1
         self.instance = instance.id
         target.series.in_flight.add(1)
-        attempt = self._attempt = Attempt(self, instance, now)
+        attempt: Attempt = Attempt.__new__(Attempt)
+        attempt.prepare(self, instance, now)
+        self._attempt = attempt
         self.client.deadline = now + target.connect_s
         attempt.begin(
             plane.upstreams(instance, target.port_of(instance)),
@@ -266,21 +268,23 @@ class Exchange(Asker):
         assert target is not None
         upload = self.upload
         rendered = codec_request.render_request(
-            self.head, client.hop, self.request_id, target.pool.cookie_name
+            self.head, client.hop(), self.request_id, target.pool.cookie_name
         )
-        if upload.is_empty:
+        if upload.framing is _FRAMED_NONE:
             attempt.write(rendered)
         else:
             attempt.write(rendered + upload.kept())
             upload.mark_sent()
             if not upload.done:
                 client.set_reading(attempt.writable)
-        self._await_answer(attempt)
+        connection = attempt.connection
+        is_kept = connection is not None and connection.reused
+        self._await_answer(attempt, attempt.started if is_kept else self.plane.time())
 
-    def _await_answer(self, attempt: Attempt) -> None:
+    def _await_answer(self, attempt: Attempt, now: float) -> None:
         """Whose turn is it: the client's, to send more, or the instance's, to answer?"""
         assert self.target is not None
-        self._waiting_since = now = self.plane.time()
+        self._waiting_since = now
         if attempt.writable and not self.upload.done:
             self.client.deadline = now + self.plane.timeouts.client_body
         else:
@@ -349,7 +353,7 @@ class Exchange(Asker):
         pool = plane.world.table.match_selected(
             head.host, head.path, self.client.entrypoint.internal, head.cookies, head.selector
         )
-        if isinstance(pool, Miss):
+        if not isinstance(pool, Pool):
             return None
         decision = pool.decide(head.cookies, head.selector)
         service = decision.service
@@ -412,17 +416,17 @@ class Exchange(Asker):
         attempt.write(piece)
         upload.mark_sent()
         if self.stage is _ASKING:
-            self._await_answer(attempt)
+            self._await_answer(attempt, self.plane.time())
         else:
-            self._touch()
+            self._touch(self.plane.time())
 
     def attempt_writable(self, writable: bool) -> None:
         """The instance takes more of the body, or no more, for now."""
         self.client.set_reading(writable)
         if self._attempt is not None and self.stage is _ASKING:
-            self._await_answer(self._attempt)
+            self._await_answer(self._attempt, self.plane.time())
         else:
-            self._touch()
+            self._touch(self.plane.time())
 
     def _client_fault(self, status: int, detail: str, reason: Reason) -> None:
         """The client broke its own request: what reached the instance must stay incomplete."""
@@ -440,18 +444,21 @@ class Exchange(Asker):
         framing = codec_response.client_framing(response, head.method, head.minor)
         if framing is _FRAMED_UNTIL_CLOSE or not self.upload.done or self.plane.closing:
             self._close = True
-        self._answer = Body(response.framing, response.length, framing, 502, response.listed)
+        self._answer = bodies.body_of(
+            response.framing, response.length, framing, 502, response.listed
+        )
         self.stage = _ANSWERING
-        self._relay(rest, self._answered(response, framing))
+        now = self.plane.time()
+        self._relay(rest, self._answered(response, framing, now), now)
 
-    def _answered(self, response: ResponseHead, framing: Framing) -> bytes:
+    def _answered(self, response: ResponseHead, framing: Framing, now: float) -> bytes:
         """Take note of the answer's head; it as the client gets it."""
         attempt, target, decision = self._attempt, self.target, self._decision
         assert attempt is not None and target is not None and decision is not None
         attempt.instance.failures = 0  # passive health: they are no longer in a row
         self._response = response
         self.status = response.status
-        self.upstream_s = self.plane.time() - self._waiting_since
+        self.upstream_s = now - self._waiting_since
         extra = target.fields if response.has_date else target.fields + self.plane.date.line
         moved = decision.pinned is not attempt.instance
         if self.sticky is not _STICKY_OFF and (moved or decision.renew):
@@ -469,9 +476,9 @@ class Exchange(Asker):
 
     def answer_data(self, data: bytes) -> None:
         """Bytes of the answer's body."""
-        self._relay(data, b"")
+        self._relay(data, b"", self.plane.time())
 
-    def _relay(self, data: bytes, rendered: bytes) -> None:
+    def _relay(self, data: bytes, rendered: bytes, now: float) -> None:
         """Pass on a piece of the body, behind `rendered` (the head, or nothing)."""
         answer = self._answer
         assert answer is not None
@@ -483,19 +490,19 @@ class Exchange(Asker):
             return
         self._write(rendered + piece if rendered else piece)
         if answer.done:
-            self._complete(not answer.rest)
+            self._complete(not answer.rest, now)
         else:
-            self._touch()
+            self._touch(now)
 
     def _write(self, data: bytes) -> None:
         if data:
             self.bytes_out += len(data)
             self.client.write(data)
 
-    def _touch(self) -> None:
+    def _touch(self, now: float) -> None:
         """Something moved: the stream is not idle."""
         if self.target is not None:
-            self.client.deadline = self.plane.time() + self.target.idle_stream_s
+            self.client.deadline = now + self.target.idle_stream_s
 
     def client_writable(self, writable: bool) -> None:
         """The client takes more, or no more, for now."""
@@ -513,7 +520,7 @@ class Exchange(Asker):
             self._cut(Reason.UPSTREAM_RESET)
         else:
             self._write(last)
-            self._complete(False)
+            self._complete(False, self.plane.time())
 
     def client_eof(self) -> bool:
         """The client will send no more. True: it may still be written to.
@@ -536,7 +543,7 @@ class Exchange(Asker):
             self.status = 499
         self.reason = Reason.CLIENT_GONE
         self._drop_attempt()
-        self._finish()
+        self._finish(self.plane.time())
 
     def expire(self) -> None:
         """The deadline has passed; whose it was follows from the stage."""
@@ -580,7 +587,7 @@ class Exchange(Asker):
         if attempt is not None and reason is Reason.UPSTREAM_RESET:
             self.plane.instance_failed(attempt.instance, reason)
         self._drop_attempt()
-        self._finish()
+        self._finish(self.plane.time())
         self.client.cut(self._answer is not None and self._answer.out is _FRAMED_UNTIL_CLOSE)
 
     def _reply(self, status: int, detail: str, reason: Reason, extra: bytes = b"") -> None:
@@ -604,31 +611,29 @@ class Exchange(Asker):
                 extra=self.plane.date.line + extra,
             )
         )
-        self._finish()
-        client.exchange_done(not self._close)
+        now = self.plane.time()
+        self._finish(now)
+        client.exchange_done(not self._close, now)
 
-    def _complete(self, clean: bool) -> None:
+    def _complete(self, clean: bool, now: float) -> None:
         """The answer came to its end; `clean`: with nothing behind it."""
         attempt, self._attempt = self._attempt, None
         response = self._response
         assert attempt is not None and response is not None
         if self.upload.done:
-            attempt.release(
-                self.plane.time(), clean and response.keep_alive, response.framing is _FRAMED_NONE
-            )
+            attempt.release(now, clean and response.keep_alive, response.framing is _FRAMED_NONE)
         else:
             attempt.drop()
         self._uncount()
-        self._finish()
-        self.client.exchange_done(not self._close)
+        self._finish(now)
+        self.client.exchange_done(not self._close, now)
 
-    def _finish(self) -> None:
+    def _finish(self, now: float) -> None:
         """The one way out."""
         self.stage = _DONE
-        if not self.upload.is_empty:
+        if self.upload.framing is not _FRAMED_NONE:
             self.upload.drop()
             self.bytes_in += self.upload.size
-        now = self.plane.time()
         self._count(now)
         if self.plane.is_logging:
             self.plane.log(self, now)
@@ -657,7 +662,7 @@ class Exchange(Asker):
         assert target is not None
         self.stage = _TUNNEL
         self._close = False
-        self._write(self._answered(response, _FRAMED_NONE))
+        self._write(self._answered(response, _FRAMED_NONE, self.plane.time()))
         connection = attempt.hand_over()
         assert connection is not None
         self._attempt = None
@@ -684,4 +689,12 @@ class Exchange(Asker):
         self.target.series.websockets.add(-1)
         self.bytes_in += tunnel.bytes_in
         self.bytes_out += tunnel.bytes_out
-        self._finish()
+        self._finish(self.plane.time())
+
+
+def serve_request(client: ClientStream, head: RequestHead) -> None:
+    """Begin the exchange of a request."""
+    exchange: Exchange = Exchange.__new__(Exchange)
+    exchange.prepare(client, head)
+    client.exchange = exchange
+    exchange.begin()

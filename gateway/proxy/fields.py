@@ -41,12 +41,11 @@ DROP = 10
 FORWARDING = 11
 SELECTOR = 12
 REQUEST_ID_FIELD = 13
-ACCEPT = 14
 MAX_FORWARDS = 15
 DATE = 16
 
 _PLAIN_REQUEST = """
-Accept-Charset Accept-Encoding Accept-Language Access-Control-Request-Headers
+Accept Accept-Charset Accept-Encoding Accept-Language Access-Control-Request-Headers
 Access-Control-Request-Method Authorization Cache-Control Content-Disposition Content-Encoding
 Content-Language Content-Location Content-Type DNT Date From If-Match If-Modified-Since
 If-None-Match If-Range If-Unmodified-Since Last-Event-ID Origin Pragma Priority Range Referer
@@ -76,7 +75,6 @@ _SPECIAL = {
 }
 _SPECIAL_REQUEST = _SPECIAL | {
     b"Host": HOST,
-    b"Accept": ACCEPT,
     b"Cookie": COOKIE,
     b"Expect": EXPECT,
     b"Max-Forwards": MAX_FORWARDS,
@@ -172,6 +170,62 @@ def classify_response(name: bytes) -> int:
     if TOKEN.fullmatch(name) is None:
         raise Malformed(502, what_is_wrong(name))
     return DROP if flat(name) in FRAMING_FLAT else PLAIN
+
+
+_MASK = 0xFFFFFFFF
+
+
+def fingerprint(letters: bytes) -> int:
+    """A number for a name of which only these letters are left (`flat`)."""
+    found = 5381
+    for letter in letters:
+        found = (found * 33 ^ letter) & _MASK
+    return found
+
+
+_PREFIX = b"xforwarded"
+_OF_PREFIX = fingerprint(_PREFIX)
+_FLAGS = 4096
+
+
+def _flags(kinds: dict[bytes, int], reserved: frozenset[bytes]) -> bytes:
+    """By the end of its fingerprint: may a name be of another kind than PLAIN?"""
+    flags = bytearray(_FLAGS)
+    for letters in {flat(name) for name, kind in kinds.items() if kind != PLAIN} | reserved:
+        flags[fingerprint(letters) % _FLAGS] = 1
+    return bytes(flags)
+
+
+REQUEST_FLAGS = _flags(REQUEST_KINDS, _RESERVED_FLAT | FRAMING_FLAT)
+RESPONSE_FLAGS = _flags(RESPONSE_KINDS, FRAMING_FLAT)
+
+
+def end_of_plain(flags: bytes, data: bytes, at: int, end: int) -> int:
+    """Where the name at data[at] ends, if it is certain that it is a PLAIN field's; -1: look it up.
+
+    For the compiler: one loop where there would be an object, a hash and a look-up for each field.
+    Whatever is not plain, and a few names that are, say -1.
+    """
+    p = data
+    is_token = scan.IS_TOKEN
+    flag = flags
+    begin = at
+    letters = 0
+    found = 5381
+    while at < end:
+        byte = p[at]
+        if not is_token[byte]:
+            break
+        byte |= 32
+        if 97 <= byte <= 122:
+            found = (found * 33 ^ byte) & _MASK
+            letters += 1
+            if letters == 10 and found == _OF_PREFIX:
+                return -1
+        at += 1
+    if at in (begin, end) or p[at] != 58 or flag[found % _FLAGS]:
+        return -1
+    return at
 
 
 def what_is_wrong(name: bytes) -> str:

@@ -1,13 +1,17 @@
 # Types for Cython; heads.py is the source and runs without it.
 
+import cython
+
 cdef class HeadLimits:
     cdef public Py_ssize_t bytes
     cdef public Py_ssize_t fields
 
 
+@cython.freelist(64)
+@cython.no_gc
 cdef class RequestHead:
     cdef public bytes method, target, path, host, authority
-    cdef public bytes upgrade, cookies, selector, request_id, accept, trailer
+    cdef public bytes upgrade, cookies, selector, request_id, trailer
     cdef public int minor
     cdef public object framing
     cdef public long long length
@@ -19,6 +23,8 @@ cdef class RequestHead:
     cdef public list forwarding
 
 
+@cython.freelist(64)
+@cython.no_gc
 cdef class ResponseHead:
     cdef public int status, minor
     cdef public bytes reason, trailer, upgrade_to

@@ -47,7 +47,6 @@ class RequestHead:
     """A request as the client sent it; what is needed to route, to frame and to render it."""
 
     __slots__ = (
-        "accept",
         "authority",
         "cookies",
         "expect_continue",
@@ -103,8 +102,6 @@ class RequestHead:
     """X-Gateway-Service."""
     request_id: bytes | None
     """X-Request-Id, if it is fit to be kept."""
-    accept: bytes | None
-    """All Accept values joined with `, `."""
     max_forwards: int | None
     """Only for OPTIONS. 0: answer it here (RFC 9110, 7.6.2)."""
     size: int
@@ -119,6 +116,16 @@ class RequestHead:
     """Trailer, where the body can have one."""
     trailers_ok: bool
     """The client said `TE: trailers`."""
+
+    @property
+    def accept(self) -> bytes | None:
+        """All Accept values joined with `, `; looked for only when the gateway answers itself."""
+        found = [
+            line[7:].strip(b" \t")
+            for line in self.fields.split(b"\r\n")
+            if line[:7].lower() == b"accept:"
+        ]
+        return b", ".join(found) if found else None
 
 
 class ResponseHead:

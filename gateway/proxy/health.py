@@ -33,4 +33,4 @@ def serve_health(client: ClientConnection, head: RequestHead) -> None:
             extra=plane.date.line,
         )
     )
-    client.served(not close)
+    client.served(not close, plane.time())

@@ -1,6 +1,9 @@
 # Types for Cython; retry.py is the source and runs without it.
 
 
+cdef double EARN, CAP
+
+
 cdef class RetryBudget:
     cdef double _tokens
 

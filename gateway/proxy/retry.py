@@ -33,21 +33,22 @@ class Failure(Enum):
     """Something came back that is no valid answer."""
 
 
+EARN = 0.2
+CAP = 20.0
+
+
 class RetryBudget:
     """Tokens for retries: each request earns a fifth of one, each retry spends one."""
 
     __slots__ = ("_tokens",)
 
-    EARN = 0.2
-    CAP = 20.0
-
     def __init__(self) -> None:
-        self._tokens = self.CAP / 2
+        self._tokens = CAP / 2
 
     def earn(self) -> None:
         """A request came in."""
-        if self._tokens < self.CAP:
-            self._tokens += self.EARN
+        if self._tokens < CAP:
+            self._tokens += EARN
 
     def spend(self) -> bool:
         """Take a token; False when there is none: the failure must be passed on."""

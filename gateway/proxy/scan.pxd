@@ -7,15 +7,18 @@ import cython
 ctypedef const unsigned char* octets
 
 cdef bint INTERPRETED
-cdef bytes _IS_TOKEN, _IS_TARGET, _IS_HOST, _IS_VALUE
+cdef bytes IS_TOKEN, _IS_TARGET, _IS_HOST
 
-@cython.locals(p=octets)
+cdef extern from "string.h":
+    octets memchr(octets p, int byte, size_t size)
+
+@cython.locals(p=octets, place=octets, found=Py_ssize_t)
 cpdef Py_ssize_t find_byte(bytes data, unsigned char byte, Py_ssize_t at, Py_ssize_t end)
 
 @cython.locals(p=octets, at=Py_ssize_t, end=Py_ssize_t)
 cpdef Py_ssize_t find_head_end(bytes data, Py_ssize_t start)
 
-@cython.locals(p=octets, is_value=octets, count=Py_ssize_t, at=Py_ssize_t)
+@cython.locals(p=octets, byte=cython.uchar, pairs=int, controls=int, at=Py_ssize_t, last=Py_ssize_t)
 cpdef Py_ssize_t count_lines(bytes data, Py_ssize_t start, Py_ssize_t end)
 
 @cython.locals(p=octets, table=octets)

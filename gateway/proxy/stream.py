@@ -21,6 +21,7 @@ from .users import ConnectionUser
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from .codec_request import Hop
     from .entrypoint import Entrypoint
@@ -75,6 +76,7 @@ class ClientStream:
     __slots__ = (
         "_hop",
         "_reading",
+        "_send",
         "_untaken",
         "deadline",
         "entrypoint",
@@ -105,6 +107,8 @@ class ClientStream:
         self.refusal: Malformed | None = None
         """Whatever comes is answered with this."""
         self.transport: asyncio.Transport | None = None
+        self._send: Callable[[bytes], None] | None = None
+        """How the transport writes; None: not at all (any more)."""
         self.opening: Cancellable | None = None
         self.introduce(peer, trusted)
         # changing
@@ -125,24 +129,26 @@ class ClientStream:
         self.trusted = trusted
         self._hop: Hop | None = None
 
-    @property
     def hop(self) -> Hop:
         """What instances are told of this connection."""
-        if self._hop is None:
-            self._hop = codec_request.Hop(self.peer, self.proto, self.entrypoint.port, self.trusted)
-        return self._hop
+        hop = self._hop
+        if hop is None:
+            port = self.entrypoint.port
+            hop = self._hop = codec_request.Hop(self.peer, self.proto, port, self.trusted)
+        return hop
 
     # -- writing and reading
 
     def write(self, data: bytes) -> None:
-        """Send bytes; ignored once the connection is gone."""
-        transport = self.transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
+        """Send bytes; ignored once the connection is gone or was ended."""
+        send = self._send
+        if send is not None:
+            send(data)
 
     def write_eof(self) -> None:
         """Send no more. A TLS connection is closed: it cannot be half-closed."""
         transport = self.transport
+        self._send = None
         if transport is None or transport.is_closing():
             return
         if self.tls is not None:
@@ -169,7 +175,7 @@ class ClientStream:
 
     # -- ends
 
-    def exchange_done(self, keep_alive: bool) -> None:
+    def exchange_done(self, keep_alive: bool, now: float) -> None:
         """The exchange has written all of its answer and lets go of the connection."""
         raise NotImplementedError
 
@@ -185,6 +191,7 @@ class ClientStream:
             return
         was_idle = self.phase is _IDLE
         self.phase = _LINGER
+        self._send = None
         self.pending = b""
         now = self.plane.time()
         if self.tls is not None:
@@ -252,6 +259,7 @@ class ClientStream:
         """Close the connection now; what was not sent yet is lost."""
         if self.transport is not None:
             self.phase = _LINGER
+            self._send = None
             self.transport.abort()
         elif self.opening is not None:
             self.opening.cancel()

@@ -63,6 +63,12 @@ class Receiver(Protocol):
         """What waited was sent."""
 
 
+def writer_of(transport: asyncio.Transport) -> Callable[[bytes], None]:
+    """How bytes are written to it; aiofastnet's transports can do without looking at what they are."""
+    send: Callable[[bytes], None] = getattr(transport, "write_nocheck", transport.write)
+    return send
+
+
 def resume_reading(transport: asyncio.Transport) -> None:
     """Go on reading where `pause_reading` stopped it.
 

@@ -131,7 +131,7 @@ class Tunnel(ConnectionUser):
             self._tell_client()
         else:
             self._end()
-            self.client.exchange_done(False)
+            self.client.exchange_done(False, self.client.plane.time())
 
     # -- the instance's side
 
@@ -166,7 +166,7 @@ class Tunnel(ConnectionUser):
     def upstream_lost(self, error: Exception | None) -> None:
         """The instance's connection is gone."""
         self._end()
-        self.client.exchange_done(False)
+        self.client.exchange_done(False, self.client.plane.time())
 
     def upstream_writable(self, writable: bool) -> None:
         """The instance takes more, or no more, for now."""
@@ -197,7 +197,7 @@ class Tunnel(ConnectionUser):
             self._border = Border.FRAME
             self._tell_client()
         self._end()
-        self.client.exchange_done(False)
+        self.client.exchange_done(False, self.client.plane.time())
 
     @property
     def _is_closing(self) -> bool:
@@ -225,7 +225,7 @@ class Tunnel(ConnectionUser):
             self._touch()
             return True
         self._end()
-        self.client.exchange_done(False)
+        self.client.exchange_done(False, self.client.plane.time())
         return False
 
     def _end(self) -> None:

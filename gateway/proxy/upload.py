@@ -40,11 +40,6 @@ class Upload(Body):
         self._kept_bytes = 0
 
     @property
-    def is_empty(self) -> bool:
-        """Has the request none?"""
-        return self.framing is _NONE
-
-    @property
     def is_replayable(self) -> bool:
         """Is every byte there that an attempt has to begin with?"""
         return self._kept is not None

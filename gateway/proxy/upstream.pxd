@@ -13,6 +13,7 @@ cdef class UpstreamConnection:
     cdef public object transport, use, opening
     cdef public bint reused
     cdef bint _reading
+    cdef object _send
     cdef public double idle_since
 
     cpdef write(self, bytes data)

@@ -14,10 +14,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
-from .transports import WRITE_HIGH_WATER, end_writing, resume_reading
+from .transports import WRITE_HIGH_WATER, end_writing, resume_reading, writer_of
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from .transports import Transports, Upstream
     from .users import ConnectionUser
@@ -55,6 +56,7 @@ class UpstreamConnection:
 
     __slots__ = (
         "_reading",
+        "_send",
         "idle_since",
         "opening",
         "pool",
@@ -70,6 +72,7 @@ class UpstreamConnection:
         self.transport: asyncio.Transport | None = None
         self.use = _CONNECTING
         self._reading = True
+        self._send: Callable[[bytes], None] | None = None
         self.reused = False
         self.idle_since = 0.0
         self.opening: asyncio.Task[None] | None = None
@@ -78,12 +81,13 @@ class UpstreamConnection:
 
     def write(self, data: bytes) -> None:
         """Send bytes; ignored once the connection is gone (the loss was or will be told)."""
-        transport = self.transport
-        if transport is not None and not transport.is_closing():
-            transport.write(data)
+        send = self._send
+        if send is not None:
+            send(data)
 
     def write_eof(self) -> None:
         """Send no more."""
+        self._send = None
         transport = self.transport
         if transport is not None and not transport.is_closing() and transport.can_write_eof():
             end_writing(transport)
@@ -103,7 +107,7 @@ class UpstreamConnection:
         """Give the connection back after a clean end."""
         self.user = None
         transport = self.transport
-        if transport is None or transport.is_closing() or self.pool.closed:
+        if transport is None or self.pool.closed:
             self.abort()
             return
         if not self._reading:
@@ -118,6 +122,7 @@ class UpstreamConnection:
     def abort(self) -> None:
         """End the connection now; its user hears nothing more."""
         self.user = None
+        self._send = None
         self.use = _CLOSED
         if self.opening is not None and not self.opening.done():
             self.opening.cancel()
@@ -127,6 +132,7 @@ class UpstreamConnection:
     def close(self) -> None:
         """End the connection in order, after what was written; its user hears nothing more."""
         self.user = None
+        self._send = None
         self.use = _CLOSED
         transport = self.transport
         if transport is not None:
@@ -148,6 +154,7 @@ class UpstreamConnection:
             transport.abort()
             return
         self.transport = transport
+        self._send = writer_of(transport)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self.use = _BUSY
         self.pool.open += 1
@@ -175,6 +182,7 @@ class UpstreamConnection:
         if self.transport is not None:
             self.pool.open -= 1
         self.transport = None
+        self._send = None
         user, self.user = self.user, None
         if self.use is _IDLE:
             self.pool.forget(self)

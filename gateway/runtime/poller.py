@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """An event loop that watches descriptors with an epoll of its own.
 
 Why: when data and a reset arrive together, libuv reports the error once and stops
@@ -14,6 +15,7 @@ readers and writers (aiofastnet).
 from __future__ import annotations
 
 import select
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Any
 
@@ -26,54 +28,63 @@ _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
-class PolledLoop(uvloop.Loop):
-    """uvloop, but for `add_reader`, `add_writer` and their counterparts."""
+class Poller:
+    """Who waits for which descriptor, and the epoll that knows when it is there."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    __slots__ = ("_epoll", "_loop", "_readers", "_writers")
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
         self._epoll = select.epoll()
         self._readers: dict[int, Call] = {}
         self._writers: dict[int, Call] = {}
-        super().add_reader(self._epoll.fileno(), self._turn)
+
+    def fileno(self) -> int:
+        """Readable when somebody is to be called."""
+        return self._epoll.fileno()
 
     def close(self) -> None:
-        """Close the loop; nothing is watched any more."""
-        if not self.is_closed():
-            super().remove_reader(self._epoll.fileno())
-            self._epoll.close()
-        super().close()
+        """Nothing is watched any more."""
+        self._epoll.close()
 
-    def add_reader(  # type: ignore[override]
-        self, fd: Any, callback: Callable[..., object], *args: Any
-    ) -> None:
-        """Call back whenever `fd` can be read or has an error, until `remove_reader`."""
-        number = _number(fd)
-        self._readers[number] = (callback, args)
-        self._watch(number)
+    def add_reader(self, fd: int, call: Call) -> None:
+        """Call whenever `fd` can be read or has an error, until `remove_reader`."""
+        self._readers[fd] = call
+        self._watch(fd)
 
-    def remove_reader(self, fd: Any) -> bool:  # type: ignore[override]
+    def remove_reader(self, fd: int) -> bool:
         """False if nobody read it."""
-        number = _number(fd)
-        if self._readers.pop(number, None) is None:
+        if self._readers.pop(fd, None) is None:
             return False
-        self._watch(number)
+        self._watch(fd)
         return True
 
-    def add_writer(  # type: ignore[override]
-        self, fd: Any, callback: Callable[..., object], *args: Any
-    ) -> None:
-        """Call back whenever `fd` can be written or has an error, until `remove_writer`."""
-        number = _number(fd)
-        self._writers[number] = (callback, args)
-        self._watch(number)
+    def add_writer(self, fd: int, call: Call) -> None:
+        """Call whenever `fd` can be written or has an error, until `remove_writer`."""
+        self._writers[fd] = call
+        self._watch(fd)
 
-    def remove_writer(self, fd: Any) -> bool:  # type: ignore[override]
+    def remove_writer(self, fd: int) -> bool:
         """False if nobody wrote it."""
-        number = _number(fd)
-        if self._writers.pop(number, None) is None:
+        if self._writers.pop(fd, None) is None:
             return False
-        self._watch(number)
+        self._watch(fd)
         return True
+
+    def turn(self) -> None:
+        """Call whoever waits for something that is there."""
+        readers = self._readers
+        writers = self._writers
+        for fd, events in self._epoll.poll(0, _EVENTS_A_TURN):
+            flags = events
+            if flags & _READ:
+                call = readers.get(fd)
+                if call is not None:
+                    self._call(call)
+            if flags & _WRITE:
+                call = writers.get(fd)
+                if call is not None:
+                    self._call(call)
 
     def _watch(self, fd: int) -> None:
         """Tell the epoll what is wanted now.
@@ -98,26 +109,55 @@ class PolledLoop(uvloop.Loop):
                 self._writers.pop(fd, None)
                 raise
 
-    def _turn(self) -> None:
-        """Call back whoever waits for something that is there."""
-        for fd, events in self._epoll.poll(0, _EVENTS_A_TURN):
-            if events & _READ:
-                self._call(self._readers.get(fd))
-            if events & _WRITE:
-                self._call(self._writers.get(fd))
-
-    def _call(self, call: Call | None) -> None:
-        if call is None:
-            return
+    def _call(self, call: Call) -> None:
         callback, args = call
         try:
-            callback(*args)
+            if args:
+                callback(*args)
+            else:
+                callback()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
-            self.call_exception_handler(
+            self._loop.call_exception_handler(
                 {"message": f"Exception in callback {callback!r}", "exception": error}
             )
+
+
+class PolledLoop(uvloop.Loop):
+    """uvloop, but for `add_reader`, `add_writer` and their counterparts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._poller = Poller(self)
+        super().add_reader(self._poller.fileno(), self._poller.turn)
+
+    def close(self) -> None:
+        """Close the loop; nothing is watched any more."""
+        if not self.is_closed():
+            super().remove_reader(self._poller.fileno())
+            self._poller.close()
+        super().close()
+
+    def add_reader(  # type: ignore[override]
+        self, fd: Any, callback: Callable[..., object], *args: Any
+    ) -> None:
+        """See `Poller.add_reader`."""
+        self._poller.add_reader(_number(fd), (callback, args))
+
+    def remove_reader(self, fd: Any) -> bool:  # type: ignore[override]
+        """See `Poller.remove_reader`."""
+        return self._poller.remove_reader(_number(fd))
+
+    def add_writer(  # type: ignore[override]
+        self, fd: Any, callback: Callable[..., object], *args: Any
+    ) -> None:
+        """See `Poller.add_writer`."""
+        self._poller.add_writer(_number(fd), (callback, args))
+
+    def remove_writer(self, fd: Any) -> bool:  # type: ignore[override]
+        """See `Poller.remove_writer`."""
+        return self._poller.remove_writer(_number(fd))
 
 
 def _number(fd: Any) -> int:

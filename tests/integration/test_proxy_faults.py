@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import socket
 
-from gateway.proxy.retry import MAX_ATTEMPTS, RetryBudget
+from gateway.proxy.retry import CAP, EARN, MAX_ATTEMPTS
 from gateway.proxy.transports import Transports
 from gateway.proxy.upstream import UpstreamConnection, UpstreamPool
 from gateway.proxy.users import ConnectionUser
@@ -112,8 +112,8 @@ async def test_a_service_that_always_fails_gets_a_fifth_more_requests_and_not_th
         for _ in range(requests):
             assert (await client.ask(get())).status == 502
         retries = origin.connections - requests
-        earned = requests * RetryBudget.EARN
-        assert earned < retries <= earned + RetryBudget.CAP / 2
+        earned = requests * EARN
+        assert earned < retries <= earned + CAP / 2
 
 
 @on_both_transports
