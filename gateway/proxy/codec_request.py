@@ -122,7 +122,7 @@ def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> N
         begin = at
         stop = scan.find_byte(data, 13, at, end)
         at = stop + 2
-        if not scan.INTERPRETED and f.end_of_plain(REQUEST_FLAGS, data, begin, stop) >= 0:
+        if not scan._INTERPRETED and f.end_of_plain(REQUEST_FLAGS, data, begin, stop) >= 0:
             continue
         colon = scan.find_byte(data, 58, begin, stop)
         name = scan.piece(data, begin, colon)

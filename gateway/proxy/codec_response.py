@@ -89,7 +89,7 @@ def _read_response_fields(
         begin = at
         stop = scan.find_byte(data, 13, at, end)
         at = stop + 2
-        if not scan.INTERPRETED and f.end_of_plain(RESPONSE_FLAGS, data, begin, stop) >= 0:
+        if not scan._INTERPRETED and f.end_of_plain(RESPONSE_FLAGS, data, begin, stop) >= 0:
             continue
         colon = scan.find_byte(data, 58, begin, stop)
         name = scan.piece(data, begin, colon)

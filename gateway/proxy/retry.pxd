@@ -1,7 +1,7 @@
 # Types for Cython; retry.py is the source and runs without it.
 
 
-cdef double EARN, CAP
+cdef double _EARN, _CAP
 
 
 cdef class RetryBudget:

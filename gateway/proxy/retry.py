@@ -34,7 +34,10 @@ class Failure(Enum):
 
 
 EARN = 0.2
+"""Tokens for each request."""
 CAP = 20.0
+_EARN = EARN
+_CAP = CAP
 
 
 class RetryBudget:
@@ -43,12 +46,12 @@ class RetryBudget:
     __slots__ = ("_tokens",)
 
     def __init__(self) -> None:
-        self._tokens = CAP / 2
+        self._tokens = _CAP / 2
 
     def earn(self) -> None:
         """A request came in."""
-        if self._tokens < CAP:
-            self._tokens += EARN
+        if self._tokens < _CAP:
+            self._tokens += _EARN
 
     def spend(self) -> bool:
         """Take a token; False when there is none: the failure must be passed on."""

@@ -6,7 +6,7 @@ import cython
 
 ctypedef const unsigned char* octets
 
-cdef bint INTERPRETED
+cdef bint _INTERPRETED
 cdef bytes IS_TOKEN, _IS_TARGET, _IS_HOST
 
 cdef extern from "string.h":

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 
 INTERPRETED = __file__.endswith(".py")
+"""Is this the source itself?"""
+_INTERPRETED = INTERPRETED
 
 TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 """What a token is made of (RFC 9110, 5.6.2), for a regular expression."""
@@ -34,7 +36,7 @@ _IS_HOST = _class_of(_HOST)
 
 def find_byte(data: bytes, byte: int, at: int, end: int) -> int:
     """Where `byte` is first in data[at:end]; `end` if nowhere."""
-    if INTERPRETED:
+    if _INTERPRETED:
         found = data.find(byte, at, end)
         return end if found < 0 else found
     p = data
@@ -48,7 +50,7 @@ def find_head_end(data: bytes, start: int) -> int:
     `start`: how many bytes an earlier call has already searched.
     """
     at = start - 3 if start > 3 else 0
-    if INTERPRETED:
+    if _INTERPRETED:
         found = data.find(b"\r\n\r\n", at)
         return found + 4 if found >= 0 else -1
     p = data
@@ -64,7 +66,7 @@ def find_head_end(data: bytes, start: int) -> int:
 
 def count_lines(data: bytes, start: int, end: int) -> int:
     """How many CRLF are in data[start:end]; -1 if it has any other control byte, or a bare CR or LF."""
-    if INTERPRETED:
+    if _INTERPRETED:
         piece = data[start:end]
         pairs = piece.count(b"\r\n")
         return pairs if piece.translate(None, VALUE_BYTES) == b"\r\n" * pairs else -1
@@ -86,7 +88,7 @@ def count_lines(data: bytes, start: int, end: int) -> int:
 
 def token_end(data: bytes, at: int, end: int) -> int:
     """How far the token at data[at] reaches; `at` if there is none."""
-    if INTERPRETED:
+    if _INTERPRETED:
         return _TOKEN.match(data, at, end).end()  # type: ignore[union-attr]
     p = data
     table = IS_TOKEN
@@ -97,7 +99,7 @@ def token_end(data: bytes, at: int, end: int) -> int:
 
 def target_end(data: bytes, at: int, end: int) -> int:
     """How far what may be in a request target reaches: printable ASCII but `#`."""
-    if INTERPRETED:
+    if _INTERPRETED:
         return _TARGET.match(data, at, end).end()  # type: ignore[union-attr]
     p = data
     table = _IS_TARGET
@@ -108,7 +110,7 @@ def target_end(data: bytes, at: int, end: int) -> int:
 
 def host_end(data: bytes, at: int, end: int) -> int:
     """How far what may be in a host name in lower case reaches."""
-    if INTERPRETED:
+    if _INTERPRETED:
         return _HOST.match(data, at, end).end()  # type: ignore[union-attr]
     p = data
     table = _IS_HOST
@@ -121,7 +123,7 @@ def number(data: bytes, at: int, end: int) -> int:
     """The number whose digits are data[at:end]; -1 if they are none, or more than 18."""
     if at == end or end - at > 18:
         return -1
-    if INTERPRETED:
+    if _INTERPRETED:
         return int(data[at:end]) if _DIGITS.fullmatch(data, at, end) is not None else -1
     p = data
     value = 0
@@ -142,7 +144,7 @@ def piece(data: bytes, at: int, end: int) -> bytes:
 
 def trimmed(data: bytes, at: int, end: int) -> bytes:
     """data[at:end] without the blanks (space, tab) around it."""
-    if INTERPRETED:
+    if _INTERPRETED:
         return data[at:end].strip(b" \t")
     p = data
     while at < end and (p[at] == 32 or p[at] == 9):
