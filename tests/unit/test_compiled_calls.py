@@ -17,7 +17,8 @@ from gateway.compiled import MODULES, ROOT, source_of, types_of
 
 _CLASS = re.compile(r"^cdef class (\w+)(?:\((\w+)\))?:")
 _FIELD = re.compile(r"^    cdef (?:public |readonly )*([A-Z_]\w*) ([\w, ]+)$")
-_SETUP = ("__init__", "__cinit__")
+_SETUP = ("__init__", "__cinit__", "prepare")
+"""What makes a new object; `prepare` is called once, right after `__new__`."""
 
 
 @dataclass
