@@ -37,6 +37,7 @@ from types import ModuleType
 
 MODULES = (
     "gateway.metrics.worker",
+    "gateway.routing.affinity",
     "gateway.routing.service",
     "gateway.routing.decision",
     "gateway.routing.schedule",

@@ -6,6 +6,7 @@ from gateway.proxy cimport fields as f
 from gateway.proxy cimport lines, scan
 from gateway.proxy.fields cimport Options
 from gateway.proxy.heads cimport HeadLimits, RequestHead
+from gateway.routing cimport affinity
 
 cdef object _NONE, _LENGTH, _CHUNKED
 cdef dict REQUEST_KINDS

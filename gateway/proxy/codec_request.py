@@ -39,7 +39,7 @@ from gateway.proxy.fields import (
 )
 from gateway.proxy.heads import Framing, HeadLimits, Malformed, RequestHead
 from gateway.proxy.scan import TCHAR
-from gateway.routing.affinity import strip_cookie as without_cookie
+from gateway.routing import affinity
 
 MAX_EMPTY_LINES = 4
 """Ignored before a request line (RFC 9112, 2.2)."""
@@ -303,7 +303,7 @@ def render_request(
     authority = head.authority
     cookies = head.cookies
     if cookies is not None and strip_cookie is not None and strip_cookie in cookies:
-        cookies = without_cookie(cookies, strip_cookie)
+        cookies = affinity.strip_cookie(cookies, strip_cookie)
     own_id = request_id if head.request_id is None else head.request_id
     if hop.trusted and head.forwarding is not None:
         forwarding = b"\r\n".join(_trusted_forwarding(head, hop.peer, hop.proto, hop.port))

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Session affinity: what a cookie's token looks like, and cookies in a header.
 
 A token is opaque to the client and says nothing to anybody without the key:
@@ -99,10 +100,25 @@ def find_cookie(header: bytes, name: bytes) -> Iterator[bytes]:
 
 def strip_cookie(header: bytes, name: bytes) -> bytes | None:
     """`header` without the cookies called `name`; None if no cookie is left."""
-    if name in header:
+    at = header.find(name)
+    if at < 0:
+        return header or None
+    begin = at
+    while begin > 0 and header[begin - 1] in _BLANKS:
+        begin -= 1
+    end = at + len(name)
+    is_one = (not begin or header[begin - 1] == 0x3B) and header[end : end + 1] == b"="
+    if is_one and header.find(name, end) < 0:  # as browsers write it: a cookie among others
+        end = header.find(b";", end)
+        rest = b"" if end < 0 else header[end + 1 :]
+        header = header[:begin] + rest
+    else:
         kept = [c for c in header.split(b";") if c.partition(b"=")[0].strip() != name]
-        header = b";".join(kept).strip(b"; \t")
-    return header or None
+        header = b";".join(kept)
+    return header.strip(b"; \t") or None
+
+
+_BLANKS = b" \t"
 
 
 def _begins_cookie(header: bytes, at: int) -> bool:
