@@ -94,7 +94,7 @@ class Body:
 def body_of(
     framing: Framing, length: int, out: Framing, fault: int, listed: frozenset[bytes]
 ) -> Body:
-    """A new body; calling the class costs five times as much where this is compiled."""
+    """A new body, without calling the class (see `Exchange.prepare`)."""
     body: Body = Body.__new__(Body)
     body.prepare(framing, length, out, fault, listed)
     return body

@@ -288,5 +288,9 @@ def test_an_instance_that_fails_requests_is_ejected_for_all_workers_and_returns(
     assert not verdict.failed, verdict
     origins.restart(deaf)
     gateway.api.wait_instance(name, deaf.port, "up")
-    services(gateway, host, 20)
-    assert deaf.hits
+
+    def asked() -> bool:  # each worker ends its own ejection at its next look
+        services(gateway, host, 20)
+        return bool(deaf.hits)
+
+    wait_until(asked, what="requests for the instance that is back")
