@@ -356,11 +356,26 @@ class Chaos:
     def assert_nobody_noticed(self) -> Sorted:
         """No state lost, no wrong version, no request failed that was not on what was struck."""
         found = self.sort()
-        assert not found.failed, (found.failed[:5], len(found.failed), self.struck)
+        assert not found.failed, self._explain(found.failed)
         assert not found.astray, (found.astray[:5], len(found.astray), self.struck)
         self._assert_state()
         self._assert_counters(found)
         return found
+
+    def _explain(self, failed: Sequence[Record]) -> str:
+        """All that is known of the moment at which requests failed."""
+        log = (self.gateway.folder / "gateway.log").read_text(errors="replace").splitlines()
+        parts = (
+            f"{len(failed)} failed, struck were {self.struck}",
+            *map(str, failed),
+            f"stops: {self.stops}",
+            f"kills: {self.kills}",
+            f"instances ended: {self.ended}",
+            f"the clients stood still: {self._load.stood_still}",
+            f"the clock said {time.monotonic()} at {time.time()}",
+            *log[-200:],
+        )
+        return "\n".join(parts)
 
     def _assert_state(self) -> None:
         releasing, gateway = self.releasing, self.gateway

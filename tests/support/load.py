@@ -28,10 +28,10 @@ from typing import Self
 import uvloop
 
 LATE_S = 1.0
+"""An answer that takes longer counts as failed."""
 TICK_S = 0.02
 STALL_S = 0.1
-"""A tick that is so late was held up by the clients' own process or machine: nobody's fault."""
-"""An answer that takes longer counts as failed."""
+"""A tick that is so late was held up in the clients' own process, or by the machine."""
 GIVE_UP_S = 10.0
 
 
@@ -154,7 +154,8 @@ class Load:
     tls: ssl.SSLContext | None = None
     """None: plain http."""
     records: list[Record] = field(default_factory=list)
-    _stood_still_s: float = 0.0
+    stood_still: list[tuple[float, float]] = field(default_factory=list)
+    """When the clients themselves did not run (from, to). It excuses nothing, it explains."""
     _is_over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -198,13 +199,13 @@ class Load:
         ticking.cancel()
 
     async def _tick(self) -> None:
-        """Take note of when the clients themselves stood still: then they cannot judge."""
+        """Take note of when the clients themselves stood still."""
         while True:
             begin = time.monotonic()
             await asyncio.sleep(TICK_S)
-            late_s = time.monotonic() - begin - TICK_S
-            if late_s > STALL_S:
-                self._stood_still_s += late_s
+            end = time.monotonic()
+            if end - begin - TICK_S > STALL_S:
+                self.stood_still.append((begin, end))
 
     async def _client(self, number: int, keeps: bool) -> None:
         chance = random.Random(f"{self.seed}-{number}")
@@ -229,7 +230,6 @@ class Load:
     ) -> _Connection | None:
         """One request; the connection if it can carry another one."""
         start = time.monotonic()
-        stood_still_s = self._stood_still_s
         answer: _Answer | None = None
         failure: Failure | None = None
         try:
@@ -247,7 +247,7 @@ class Load:
         if answer is not None:
             if answer.status != 200:
                 failure = Failure.STATUS
-            elif end - start - (self._stood_still_s - stood_still_s) > self.late_s:
+            elif end - start > self.late_s:
                 failure = Failure.LATE
         self.records.append(
             Record(

@@ -61,11 +61,20 @@ def problem_of(call: str) -> str | None:
     return None
 
 
-def commands(group: click.Group, before: str = "") -> Iterator[str]:
-    for name, command in group.commands.items():
+def children(command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The commands of a group by name, those loaded on demand too; none of a command."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None, name
+            yield name, child
+
+
+def commands(group: click.Command, before: str = "") -> Iterator[str]:
+    for name, child in children(group):
         yield f"{before}{name}"
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{before}{name} ")
+        yield from commands(child, f"{before}{name} ")
 
 
 @pytest.mark.parametrize(("page", "call"), CALLS, ids=[f"{p.name}: {c}" for p, c in CALLS])
@@ -102,6 +111,5 @@ def test_a_wrong_call_would_be_found() -> None:
 
 def walk(command: click.Command) -> Iterator[click.Command]:
     yield command
-    if isinstance(command, click.Group):
-        for child in command.commands.values():
-            yield from walk(child)
+    for _, child in children(command):
+        yield from walk(child)
