@@ -61,6 +61,7 @@ MODULES = (
     "gateway.proxy.plane",
     "gateway.proxy.stream",
     "gateway.proxy.attempt",
+    "gateway.proxy.routed",
     "gateway.proxy.exchange",
     "gateway.proxy.client",
     "gateway.proxy.access_line",

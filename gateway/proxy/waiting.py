@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.routing.service import InstanceState, ServiceState
     from gateway.runtime.settings import LimitSettings
 
-    from .exchange import Exchange
+    from .routed import Routed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class WaitingRoom:
         self._limit: int | None = None
         self._places = 0
         self._workers = 1
-        self._queues: dict[ServiceState, dict[Exchange, Ticket]] = {}
-        self._of: dict[Exchange, ServiceState] = {}
+        self._queues: dict[ServiceState, dict[Routed, Ticket]] = {}
+        self._of: dict[Routed, ServiceState] = {}
         self._is_woken = False
 
     def configure(self, limits: LimitSettings, workers: int) -> None:
@@ -71,7 +71,7 @@ class WaitingRoom:
         """An instance with room for a request that comes now; None: it has to wait."""
         return None if service in self._queues else self._pick(service, tried)
 
-    def wait(self, exchange: Exchange, service: ServiceState, ticket: Ticket) -> bool:
+    def wait(self, exchange: Routed, service: ServiceState, ticket: Ticket) -> bool:
         """Take a place at the end of the queue; False: there is none.
 
         `exchange.go_on` follows, unless it leaves before.
@@ -86,11 +86,11 @@ class WaitingRoom:
         self.wake()  # others may have left room that was kept for those in front
         return True
 
-    def has(self, exchange: Exchange) -> bool:
+    def has(self, exchange: Routed) -> bool:
         """Does it wait?"""
         return exchange in self._of
 
-    def leave(self, exchange: Exchange) -> bool:
+    def leave(self, exchange: Routed) -> bool:
         """Give up the place; False: it had none."""
         service = self._of.pop(exchange, None)
         if service is None:
