@@ -27,7 +27,7 @@ from pydantic_core import ErrorDetails
 
 from . import certificates, yaml_loader
 from .configuration_checks import check
-from .settings import HUP_IN_ENTRYPOINTS, RESTART_ONLY, Settings
+from .settings import HUP_IN_ENTRYPOINTS, RESTART_IN_DOCKER, RESTART_ONLY, Settings
 from .yaml_loader import Document, Place, YamlProblem
 
 _ADAPTER = TypeAdapter(Settings)
@@ -120,9 +120,18 @@ def parse(
 
 
 def refused_changes(old: Settings, new: Settings) -> tuple[str, ...]:
-    """The top-level keys that differ and that only a restart can change, sorted."""
+    """The keys that differ and that only a restart can change, sorted."""
     was, will = _without_what_hup_changes(old), _without_what_hup_changes(new)
-    return tuple(k for k in sorted(RESTART_ONLY) if getattr(was, k) != getattr(will, k))
+    fixed = [k for k in RESTART_ONLY if getattr(was, k) != getattr(will, k)]
+    return tuple(sorted((*fixed, *_docker_changes(was, will))))
+
+
+def _docker_changes(old: Settings, new: Settings) -> list[str]:
+    was, will = old.providers.docker, new.providers.docker
+    if was is None or will is None:
+        return [] if was is will else ["providers.docker"]
+    keys = [k for k in RESTART_IN_DOCKER if getattr(was, k) != getattr(will, k)]
+    return [f"providers.docker.{key}" for key in keys]
 
 
 def _without_what_hup_changes(settings: Settings) -> Settings:

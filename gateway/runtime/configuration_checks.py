@@ -10,9 +10,12 @@ import os
 import re
 from collections.abc import Iterator
 
+from gateway.core.observed import is_ip
+
 from . import placeholders
 from .addresses import UNIX_PATH_MAX, Address, is_host_name, parse
-from .settings import AdminAuth, ImageSettings, Settings
+from .docker_url import docker_url
+from .settings import AdminAuth, ImageSettings, Reach, Settings
 from .yaml_loader import Place
 
 Found = Iterator[tuple[Place, str]]
@@ -40,6 +43,7 @@ def check(settings: Settings) -> dict[Place, str]:
         _files,
         _ejection,
         _processes,
+        _docker,
     ):
         for place, message in one(settings):
             found.setdefault(place, message)
@@ -202,6 +206,35 @@ def _processes(settings: Settings) -> Found:
             yield place, "the name of an image is expected, as templates write it"
         for end, message in _image(image):
             yield (*place, *end), message
+
+
+def _docker(settings: Settings) -> Found:
+    docker = settings.providers.docker
+    if docker is None:
+        return
+    place: Place = ("providers", "docker")
+    try:
+        docker_url(docker.socket)
+    except ValueError as error:
+        yield (*place, "socket"), str(error)
+    if docker.network is not None and not docker.network.strip():
+        yield (*place, "network"), "the name of a Docker network is expected, or null"
+    host = docker.published_host
+    if host is not None and not is_host_name(host) and not is_ip(host):
+        yield (
+            (*place, "published_host"),
+            "an address or a host name is expected, without a port, or null",
+        )
+    if host is not None and docker.reach is Reach.NETWORK:
+        yield (
+            (*place, "published_host"),
+            "has no effect: `reach: network` uses no published ports; drop one of the two",
+        )
+    if docker.network is not None and docker.reach is Reach.PUBLISHED:
+        yield (
+            (*place, "network"),
+            "has no effect: `reach: published` uses no network; drop one of the two",
+        )
 
 
 def _image(image: ImageSettings) -> Found:

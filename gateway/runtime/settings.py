@@ -253,6 +253,34 @@ class ProcessSettings:
     """How long the output file of an instance may grow; its older half goes then."""
 
 
+class Reach(StrEnum):
+    """By which address the instances in containers are reached."""
+
+    AUTO = "auto"
+    """By the container's own where the gateway is on one of its networks, else by published ports."""
+    NETWORK = "network"
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class DockerSettings:
+    """The Docker provider: services as containers of one Docker Engine."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    socket: str = "unix:///var/run/docker.sock"
+    """`unix://PATH` or `tcp://HOST:PORT`."""
+    network: str | None = None
+    """Of a container on several networks, the one to reach it by; None: the first that leads there."""
+    reach: Reach = Reach.AUTO
+    published_host: str | None = None
+    """Where published ports are; None: 127.0.0.1, or the host of a `tcp://` socket."""
+    refresh: Seconds = 10.0
+    """How often all containers are looked at, besides whenever something happens."""
+    forget: Seconds = 604800.0
+    """How long a service without containers keeps its place on its routes."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
     """Who says where instances are."""
@@ -260,6 +288,8 @@ class ProviderSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     process: ProcessSettings = ProcessSettings()
+    docker: DockerSettings | None = None
+    """None: no Docker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +347,9 @@ RESTART_ONLY = frozenset(
     {"entrypoints", "admin", "health", "state_dir", "workers", "store", "transport"}
 )
 """Top-level keys that a HUP cannot change; a file that changes one is refused as a whole."""
+
+RESTART_IN_DOCKER = frozenset({"socket"})
+"""The same of `providers.docker`, as is whether it is there."""
 
 HUP_IN_ENTRYPOINTS = frozenset({"tls", "redirect_https", "connections", "proxy_protocol"})
 """Of an entrypoint, what a HUP can change all the same."""

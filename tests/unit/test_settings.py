@@ -14,6 +14,7 @@ import pytest
 from gateway.runtime.configuration import parse
 from gateway.runtime.settings import (
     HUP_IN_ENTRYPOINTS,
+    RESTART_IN_DOCKER,
     RESTART_ONLY,
     AdminSettings,
     AffinitySettings,
@@ -102,6 +103,8 @@ def test_the_documentation_says_which_keys_need_a_restart() -> None:
     for key, (_, how) in rows().items():
         section, *rest = key.split(".")
         is_fixed = section in RESTART_ONLY and not HUP_IN_ENTRYPOINTS & set(rest)
+        if rest[:1] == ["docker"]:
+            is_fixed = not rest[1:] or bool(RESTART_IN_DOCKER & set(rest))
         assert how == ("restart" if is_fixed else "HUP"), key
 
 

@@ -1,0 +1,270 @@
+"""The one edge to the Docker Engine: what is asked of it, and whether it is there.
+
+A client of `aiodocker` with its errors translated into three that callers tell apart,
+and the stream of events, which is opened again as often as it breaks.
+
+Knows nothing of labels, services and releases. Invariants:
+
+* who is told of an opening (`on_open`) before it lists misses nothing: events are
+  subscribed to first, and from a moment in the past on;
+* the Engine is gone from the first question it does not answer, and back from the
+  first it does; `on_change` tells both.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
+from enum import Enum
+from typing import Any
+
+import aiodocker
+import aiohttp
+
+from admin.clock import Clock
+from gateway.runtime.docker_url import docker_url
+
+from .containers import Container, Event, container_of, event_of
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 5.0
+ANSWER_S = 30.0
+"""For answers that come at once; whoever pulls or waits asks without a limit."""
+PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Between attempts to reach an Engine that is gone; the last one for ever."""
+EVENT_BYTES_MAX = 4 << 20
+"""An event holds all labels of its container; a longer one ends the connection."""
+CONTAINER_EVENTS = (
+    "create",
+    "start",
+    "restart",
+    "kill",
+    "stop",
+    "die",
+    "oom",
+    "destroy",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "health_status",
+)
+NETWORK_EVENTS = ("connect", "disconnect")
+
+
+class Presence(Enum):
+    """Is the Engine there?"""
+
+    UNKNOWN = "unknown"
+    """It has not been asked yet."""
+    UP = "up"
+    GONE = "gone"
+
+
+class EngineError(Exception):
+    """What the Engine could or would not do; the message is for people."""
+
+
+class EngineGone(EngineError):  # noqa: N818 - says what happened
+    """It cannot be reached, or did not answer."""
+
+
+class EngineRefused(EngineError):  # noqa: N818 - says what happened
+    """It answered with an error. `status` is HTTP's; 0: in the middle of an answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NoSuchThing(EngineRefused):
+    """The container, image or network that was asked for is not there."""
+
+
+class Engine:
+    """See the module. `url` is that of the configuration (`docker_url`)."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self.url = docker_url(url)
+        self._clock = clock
+        self._client: aiodocker.Docker | None = None
+        self._presence = Presence.UNKNOWN
+        self._problem: str | None = None
+        self._seen = 0.0
+        self._on_change: list[Callable[[], None]] = []
+        self._on_open: list[Callable[[], None]] = []
+        self._on_event: list[Callable[[Event], None]] = []
+
+    # --- is it there? -----------------------------------------------------------------------
+
+    @property
+    def presence(self) -> Presence:
+        """Did it answer when it was last asked?"""
+        return self._presence
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is gone; None: it is not."""
+        return self._problem
+
+    def on_change(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` when the Engine has gone or has come back."""
+        self._on_change.append(watcher)
+
+    def on_open(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` whenever events are subscribed to (anew): the time to look at all."""
+        self._on_open.append(watcher)
+
+    def on_event(self, watcher: Callable[[Event], None]) -> None:
+        """Call `watcher` with every event of a container or of a network's members."""
+        self._on_event.append(watcher)
+
+    @contextmanager
+    def asking(self) -> Iterator[aiodocker.Docker]:
+        """The client, for one question.
+
+        What goes wrong is raised as `EngineGone`, `EngineRefused` or `NoSuchThing`.
+        """
+        try:
+            yield self.client
+        except aiodocker.DockerError as error:
+            if error.status >= 900:  # aiodocker's own: it could not connect
+                raise self._gone(_without_address(error.message)) from None
+            self._note(None)
+            kind = NoSuchThing if error.status == 404 else EngineRefused
+            raise kind(error.status, error.message) from None
+        except TimeoutError:
+            raise self._gone("it does not answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._gone(str(error) or type(error).__name__) from None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise self._gone("it answers with what is no JSON") from None
+        else:
+            self._note(None)
+
+    @property
+    def client(self) -> aiodocker.Docker:
+        """The client itself, made when first asked for; errors as `asking` raises them."""
+        if self._client is None:
+            is_local = self.url.path is not None
+            self._client = aiodocker.Docker(
+                str(self.url) if is_local else f"http{str(self.url).removeprefix('tcp')}",
+                timeout=aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S),
+            )
+        return self._client
+
+    async def close(self) -> None:
+        """Give up all connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    # --- questions --------------------------------------------------------------------------
+
+    async def ping(self) -> str:
+        """The Engine's version."""
+        with self.asking() as docker:
+            return str((await docker.version()).get("Version", "?"))
+
+    async def containers(
+        self, *, include_stopped: bool = False, labels: Sequence[str] = ()
+    ) -> tuple[Container, ...]:
+        """The containers that run (or all), with these labels: `name`, or `name=value`."""
+        with self.asking() as docker:
+            listed = await docker.containers.list(
+                all=include_stopped, filters=json.dumps({"label": list(labels)})
+            )
+            # The list is all that is asked for: no further question about each of them.
+            found = map(container_of, (one._container for one in listed))
+        return tuple(one for one in found if one is not None)
+
+    async def inspect(self, container: str) -> Mapping[str, Any]:
+        """All that the Engine knows of a container. Raises `NoSuchThing`."""
+        with self.asking() as docker:
+            return (await docker.containers.get(container))._container
+
+    # --- events -----------------------------------------------------------------------------
+
+    async def run(self, since_s: float = 0.0) -> None:
+        """Follow the events for ever, beginning with those of the last `since_s` seconds.
+
+        While the Engine is gone it is tried again and again.
+        """
+        self._seen = self._clock.time() - since_s
+        failures = 0
+        while True:
+            try:
+                async with aclosing(self._events(self._seen)) as events:
+                    async for event in events:
+                        failures = 0
+                        self._tell(event)
+                self._note("it ended the stream of events")
+            except EngineGone:
+                pass
+            except EngineRefused as error:
+                self._note(f"it refuses to tell its events: {error}")
+            await self._clock.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+            failures += 1
+
+    def _tell(self, event: Event | None) -> None:
+        if event is None:
+            for opened in self._on_open:
+                opened()
+            return
+        self._seen = max(self._seen, event.time)
+        for watcher in self._on_event:
+            watcher(event)
+
+    async def _events(self, since: float) -> AsyncGenerator[Event | None, None]:
+        """None once subscribed, then events, until the stream ends. Raises as `asking`."""
+        filters = {
+            "type": ["container", "network"],
+            "event": [*CONTAINER_EVENTS, *NETWORK_EVENTS],
+        }
+        params = {"since": f"{since:.9f}", "filters": json.dumps(filters)}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+        with self.asking() as docker:
+            # aiodocker's own subscription does not tell when it begins.
+            async with docker.session.get(
+                f"{docker.docker_host}/events", params=params, timeout=limits
+            ) as answer:
+                if answer.status != 200:
+                    raise aiodocker.DockerError(answer.status, (await answer.text())[:500])
+                self._note(None)
+                yield None
+                rest = b""
+                async for chunk in answer.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line.strip() and isinstance(given := json.loads(line), dict):
+                            yield event_of(given)
+                    if len(rest) > EVENT_BYTES_MAX:
+                        raise aiohttp.ClientPayloadError("an event without end")
+
+    # --- gone and back ----------------------------------------------------------------------
+
+    def _gone(self, why: str) -> EngineGone:
+        self._note(why)
+        return EngineGone(f"the Docker Engine at {self.url} is not there: {why}")
+
+    def _note(self, problem: str | None) -> None:
+        was = self._presence
+        self._problem = problem
+        self._presence = Presence.UP if problem is None else Presence.GONE
+        if self._presence is was:
+            return
+        if problem is None:
+            log.info("the Docker Engine at %s is there", self.url)
+        else:
+            log.error("the Docker Engine at %s is gone: %s", self.url, problem)
+        for watcher in self._on_change:
+            watcher()
+
+
+def _without_address(message: str) -> str:
+    """`Cannot connect to Docker Engine via ADDRESS [why]` -> `why`: the address is told anyway."""
+    _, bracket, why = message.partition(" [")
+    return why.removesuffix("]") if bracket else message
