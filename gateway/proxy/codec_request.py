@@ -302,7 +302,7 @@ def render_request(
     """
     authority = head.authority
     cookies = head.cookies
-    if cookies is not None and strip_cookie is not None and strip_cookie in cookies:
+    if cookies is not None and strip_cookie is not None:
         cookies = affinity.strip_cookie(cookies, strip_cookie)
     own_id = request_id if head.request_id is None else head.request_id
     if hop.trusted and head.forwarding is not None:

@@ -2,7 +2,12 @@
 
 import cython
 
-cdef bytes _BLANKS
+ctypedef const unsigned char* octets
 
-@cython.locals(at=Py_ssize_t, begin=Py_ssize_t, end=Py_ssize_t, is_one=bint, rest=bytes)
+cdef bint _is_between(int byte)
+
+@cython.locals(
+    p=octets, at=Py_ssize_t, begin=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, first=Py_ssize_t,
+    last=Py_ssize_t, is_one=bint,
+)
 cpdef bytes strip_cookie(bytes header, bytes name)

@@ -103,22 +103,34 @@ def strip_cookie(header: bytes, name: bytes) -> bytes | None:
     at = header.find(name)
     if at < 0:
         return header or None
+    p = header
+    size = len(header)
     begin = at
-    while begin > 0 and header[begin - 1] in _BLANKS:
+    while begin > 0 and (p[begin - 1] == 32 or p[begin - 1] == 9):
         begin -= 1
     end = at + len(name)
-    is_one = (not begin or header[begin - 1] == 0x3B) and header[end : end + 1] == b"="
-    if is_one and header.find(name, end) < 0:  # as browsers write it: a cookie among others
-        end = header.find(b";", end)
-        rest = b"" if end < 0 else header[end + 1 :]
-        header = header[:begin] + rest
-    else:
+    is_one = (begin == 0 or p[begin - 1] == 59) and end < size and p[end] == 61
+    if not is_one or header.find(name, end) >= 0:
         kept = [c for c in header.split(b";") if c.partition(b"=")[0].strip() != name]
-        header = b";".join(kept)
-    return header.strip(b"; \t") or None
+        return b";".join(kept).strip(b"; \t") or None
+    # As browsers write it: a cookie among others.
+    while end < size and p[end] != 59:
+        end += 1
+    if begin and end < size:
+        return (p[:begin] + p[end + 1 : size]).strip(b"; \t") or None
+    first, last = end, size
+    if end == size:
+        first, last = 0, begin
+    while first < last and _is_between(p[first]):
+        first += 1
+    while first < last and _is_between(p[last - 1]):
+        last -= 1
+    return p[first:last] or None
 
 
-_BLANKS = b" \t"
+def _is_between(byte: int) -> bool:
+    """May it stand between two cookies?"""
+    return byte == 59 or byte == 32 or byte == 9
 
 
 def _begins_cookie(header: bytes, at: int) -> bool:

@@ -6,6 +6,8 @@ from gateway.routing.decision cimport Decision
 from gateway.routing.draw cimport Draw
 from gateway.routing.service cimport InstanceState, ServiceState
 
+ctypedef const unsigned char* octets
+
 
 cdef class Pool:
     cdef readonly object route
@@ -26,7 +28,7 @@ cdef class Pool:
 
     cpdef bytes set_cookie(self, ServiceState service, InstanceState instance, bint secure)
 
-    @cython.locals(begin=Py_ssize_t, end=Py_ssize_t, hit=Decision)
+    @cython.locals(p=octets, begin=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, hit=Decision)
     cdef Decision _recall(self, bytes cookies, bytes name, Py_ssize_t at)
 
     cdef Decision _select(self, dict selected, bytes cookies, bytes selector)

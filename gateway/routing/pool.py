@@ -176,17 +176,16 @@ class Pool:
         `at`: where `name=` stands for the first time.
         """
         # First a look as browsers write it, a cookie of its own behind "; ": half the time.
+        p = cookies
         begin = at + len(name) + 1
         end = begin + TOKEN_LENGTH
-        hit = self._pins.get(cookies[begin:end])
-        if (
-            hit is not None
-            and (not at or cookies[at - 2 : at] == b"; ")
-            and cookies[end : end + 1] in b";"
-            and hit.pinned is not None
-            and hit.pinned.usable
+        size = len(cookies)
+        if (end == size or (end < size and p[end] == 59)) and (
+            at == 0 or (at > 1 and p[at - 1] == 32 and p[at - 2] == 59)
         ):
-            return hit
+            hit = self._pins.get(p[begin:end])
+            if hit is not None and hit.pinned is not None and hit.pinned.usable:
+                return hit
         for token in find_cookie(cookies, name):
             hit = self._pins.get(token)
             if hit is not None and hit.pinned is not None and hit.pinned.usable:
