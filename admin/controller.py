@@ -42,7 +42,7 @@ from .audit import (
 )
 from .clock import Clock
 from .inbox import Ask, Done, Inbox, Mail
-from .observing import EjectionReport, HealthReport, LaunchReport
+from .observing import EjectionReport, HealthReport, LaunchReport, Source
 from .projection import Checks, Projection
 from .publisher import Applied, Publisher, WorkerStatus
 from .store.base import StaleRevision, Store, StoreUnavailable
@@ -104,7 +104,8 @@ class Controller:
     async def start(self, floor: int = 0, last: Snapshot | None = None) -> None:
         """Read the store, take up where the last control process was, publish.
 
-        What a launcher has running is to be reported before, or it is missing at first.
+        What a provider has running is to be reported before, or it is missing at first
+        (unless it is expected, see `expect`).
         `floor` is a generation that was seen, `last` the snapshot in the file. Workers
         may serve what cannot be recalled: the instances are checked first then, or
         healthy ones would get no requests. Raises `StoreRefused`, `StoreUnavailable`.
@@ -196,9 +197,16 @@ class Controller:
         until = self._clock.monotonic() + seconds
         self._inbox.report(EjectionReport(InstanceId(instance), until))
 
-    def report_launched(self, report: LaunchReport) -> None:
-        """What a launcher has running, all of it."""
-        self._inbox.report_launched(report)
+    def expect(self, source: Source) -> None:
+        """Say before the start that this provider will report.
+
+        Until it does, what it had running when the last snapshot was published counts.
+        """
+        self._projection.expect(source)
+
+    def report_launched(self, report: LaunchReport, source: Source = Source.PROCESSES) -> None:
+        """What a provider has running, all of it."""
+        self._inbox.report_launched(report, source)
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on."""
@@ -288,7 +296,7 @@ class Controller:
                 watcher()
 
     def _take_reports(self, mail: Mail) -> None:
-        if mail.launched is not None:
+        if mail.launched:
             self._projection.take_launched(self.state, mail.launched)
         self._projection.take_reports(self.state, mail.reports, self._clock.monotonic())
 

@@ -1,14 +1,14 @@
 """What waits to be taken in by the controller: commands of operators, reports of others.
 
 Putting in never blocks and never fails; one task takes out, in order. Of a
-launcher's full reports only the last one counts. Knows nothing of what any of it
+provider's full reports only the last one counts. Knows nothing of what any of it
 means.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.core.commands import Command
@@ -16,7 +16,7 @@ from gateway.core.state import State
 
 from .audit import Actor
 from .clock import Clock
-from .observing import LaunchReport, Report
+from .observing import LaunchReport, Report, Source
 
 BATCH_MAX = 64
 """Commands that are taken out together; the next ones wait for the next time."""
@@ -60,7 +60,8 @@ class Mail:
 
     asks: list[Ask]
     reports: list[Report]
-    launched: LaunchReport | None
+    launched: Mapping[Source, LaunchReport]
+    """Who has reported anew."""
 
 
 class Inbox:
@@ -70,7 +71,7 @@ class Inbox:
         self._clock = clock
         self._asks: list[Ask] = []
         self._reports: list[Report] = []
-        self._launched: LaunchReport | None = None
+        self._launched: dict[Source, LaunchReport] = {}
         self._has_mail = asyncio.Event()
 
     @property
@@ -88,9 +89,9 @@ class Inbox:
         self._reports.append(report)
         self.wake()
 
-    def report_launched(self, report: LaunchReport) -> None:
-        """Put in what a launcher has running, in place of what it said before."""
-        self._launched = report
+    def report_launched(self, report: LaunchReport, source: Source) -> None:
+        """Put in what a provider has running, in place of what it said before."""
+        self._launched[source] = report
         self.wake()
 
     def wake(self) -> None:
@@ -117,7 +118,7 @@ class Inbox:
         """Take all out, of commands at most so many."""
         asks, self._asks = self._asks[:asks_max], self._asks[asks_max:]
         reports, self._reports = self._reports, []
-        launched, self._launched = self._launched, None
+        launched, self._launched = self._launched, {}
         if self._asks:
             self.wake()
         return Mail(asks, reports, launched)

@@ -43,8 +43,9 @@ class Launched:
         return ((*ended, *ailing) if is_crashing else (*ailing, *ended))[:KEPT]
 
     def why_not(self, instance: InstanceId) -> str | None:
-        """Why its last check failed; None: it did not."""
-        return self._checker.why_not(instance)
+        """Why its last check failed, or its provider does not call it healthy; None: neither."""
+        found = self._checker.why_not(instance)
+        return found or self._controller.observed.ailing.get(instance)
 
     def read_logs(
         self, application: str, service: str | None, lines: int, after: str | None
@@ -56,7 +57,7 @@ class Launched:
         """Instances that run and do not pass their check."""
         observed, now = self._controller.observed, self._clock.time()
         for instance in observed.instances.get(service, ()):
-            why_not = self._checker.why_not(instance.id)
+            why_not = self.why_not(instance.id)
             if observed.health_of(instance.id) is not Health.HEALTHY and why_not is not None:
                 output = self._provider.last_output(instance.id)
                 yield Failure(instance.id, f"does not pass its check: {why_not}", now, output)

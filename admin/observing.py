@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from gateway.core.compile import UNRESOLVED, condition
 from gateway.core.differences import changed, gone
@@ -41,17 +42,35 @@ class EjectionReport:
 Report = HealthReport | EjectionReport
 
 
+class Source(Enum):
+    """Who says what runs. Each has its own report; no two tell of the same service."""
+
+    PROCESSES = "processes"
+    """The process provider."""
+    CONTAINERS = "containers"
+    """What the Docker provider started."""
+    DISCOVERED = "discovered"
+    """What the Docker provider found running."""
+
+    @property
+    def is_launcher(self) -> bool:
+        """Does it start and stop what it reports?"""
+        return self is not Source.DISCOVERED
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchReport:
-    """Everything a launcher has running: a full report, the one before it is void.
+    """Everything a provider has running: a full report, the one before it is void.
 
     `instances` are those that run and are wanted or being retired; `running` names
     every service with a process, those included whose processes are being stopped.
+    `ailing` are instances that the provider itself does not call healthy, and why.
     """
 
     instances: Mapping[ServiceId, tuple[Instance, ...]] = field(default_factory=dict)
     retiring: frozenset[InstanceId] = frozenset()
     running: frozenset[ServiceId] = frozenset()
+    ailing: Mapping[InstanceId, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -98,12 +117,15 @@ class Observing:
         return tuple(stale)
 
     def take_processes(
-        self, retiring: frozenset[InstanceId], running: frozenset[ServiceId]
+        self,
+        retiring: frozenset[InstanceId],
+        running: frozenset[ServiceId] | None,
+        ailing: Mapping[InstanceId, str],
     ) -> None:
-        """What a launcher says about its processes."""
+        """What all providers say about what runs."""
         known = self.observed
-        if (known.retiring, known.running) != (retiring, running):
-            self.observed = replace(known, retiring=retiring, running=running)
+        if (known.retiring, known.running, known.ailing) != (retiring, running, ailing):
+            self.observed = replace(known, retiring=retiring, running=running, ailing=ailing)
 
     def forget_unknown(self) -> None:
         """Drop what was recalled of instances that nobody reports any more."""

@@ -11,14 +11,14 @@ from typing import Protocol
 
 from gateway.core.compile import Compiler, Defaults
 from gateway.core.differences import changed
-from gateway.core.model import Health, InstanceId, Service, ServiceId
+from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
 from gateway.core.observed import Observed
-from gateway.core.snapshot import Affinity, Snapshot, Timeouts
+from gateway.core.snapshot import Affinity, Snapshot, SnapshotService, Timeouts
 from gateway.core.state import State
 from gateway.runtime.settings import Settings
 
 from .health import Target, targets_of
-from .observing import LaunchReport, Observing, Report
+from .observing import LaunchReport, Observing, Report, Source
 from .providers.static import StaticProvider
 
 
@@ -46,7 +46,10 @@ class Projection:
         self._static = StaticProvider()
         self._services: Mapping[ServiceId, Service] = {}
         """Whose instances were last put together."""
-        self._launched: LaunchReport | None = None
+        self._expected = {Source.PROCESSES}
+        self._reports: dict[Source, LaunchReport] = {}
+        self._recalled: Mapping[ServiceId, tuple[Instance, ...]] = {}
+        """What ran when the last snapshot was published."""
 
     @property
     def observed(self) -> Observed:
@@ -59,13 +62,16 @@ class Projection:
         return self._observing.next_change
 
     def begin(
-        self, state: State, last: Snapshot | None, launched: LaunchReport | None = None
+        self,
+        state: State,
+        last: Snapshot | None,
+        launched: Mapping[Source, LaunchReport] | None = None,
     ) -> None:
         """Take up where the last control process was: `last` is what it published."""
         if last is not None:
             self._observing.recall(last)
-        if launched is not None:
-            self.take_launched(state, launched)
+            self._recalled = {sid: instances_of(s) for sid, s in last.services.items()}
+        self.take_launched(state, launched or {})
         self.take_state(state)
         self._observing.forget_unknown()
 
@@ -85,28 +91,55 @@ class Projection:
         if self._services is not state.services:
             self._take_instances(state)
 
-    def take_launched(self, state: State, report: LaunchReport) -> None:
-        """Take in what a launcher has running."""
-        if report == self._launched:
+    def expect(self, source: Source) -> None:
+        """This provider will report; see `Controller.expect`."""
+        self._expected.add(source)
+
+    def take_launched(self, state: State, launched: Mapping[Source, LaunchReport]) -> None:
+        """Take in what those providers have running."""
+        new = {s: r for s, r in launched.items() if r != self._reports.get(s)}
+        if not new:
             return
-        self._launched = report
-        self._observing.take_processes(report.retiring, report.running)
+        self._reports.update(new)
+        reports = self._reports.values()
+        missing = {s for s in self._expected - self._reports.keys() if s.is_launcher}
+        self._observing.take_processes(
+            frozenset().union(*(r.retiring for r in reports)),
+            None if missing else frozenset().union(*(r.running for r in reports)),
+            {instance: why for r in reports for instance, why in r.ailing.items()},
+        )
         self._take_instances(state)
 
     def _take_instances(self, state: State) -> None:
         before, self._services = self._services, state.services
         found = self._static.instances(state.services)
-        if self._launched is not None and self._launched.instances:
+        running = self._running(state)
+        if running:
             known = self.observed.instances
             merged = dict(found)
-            for sid, instances in self._launched.instances.items():
-                if sid in state.services:
-                    # Equal instances stay the same objects: all else goes by identity.
-                    merged[sid] = old if (old := known.get(sid)) == instances else instances
+            for sid, instances in running.items():
+                # Equal instances stay the same objects: all else goes by identity.
+                merged[sid] = old if (old := known.get(sid)) == instances else instances
             found = merged
         stale = set(changed(before, state.services))
         stale.update(self._observing.take_instances(found))
         self._watch(state, stale)
+
+    def _running(self, state: State) -> dict[ServiceId, tuple[Instance, ...]]:
+        """What providers have running of the services there are."""
+        found = {
+            sid: instances
+            for report in self._reports.values()
+            for sid, instances in report.instances.items()
+            if sid in state.services
+        }
+        silent = self._expected - self._reports.keys()
+        if silent:
+            for sid, instances in self._recalled.items():
+                service = state.services.get(sid)
+                if service is not None and sid not in found and _source_of(service) in silent:
+                    found[sid] = instances
+        return found
 
     def take_reports(self, state: State, reports: list[Report], now: float) -> None:
         """Take in what was reported, and that it is `now` (monotonic)."""
@@ -139,6 +172,20 @@ class Projection:
                 instances = known.instances.get(sid, ())
                 targets = targets_of(service, instances, self._settings.checks)
             self._checks.watch(sid, targets, known.health, known.addresses)
+
+
+def instances_of(service: SnapshotService) -> tuple[Instance, ...]:
+    """The instances of a snapshot's service, as a provider reported them."""
+    return tuple(
+        Instance(i.id, service.id, i.host, i.port, i.ports, i.tls) for i in service.instances
+    )
+
+
+def _source_of(service: Service) -> Source | None:
+    """Who tells of this service but for the process provider, which always tells in time."""
+    if service.discovery is not None:
+        return Source.DISCOVERED
+    return None if service.launch is None else Source.CONTAINERS
 
 
 def defaults_of(settings: Settings) -> Defaults:

@@ -72,7 +72,7 @@ def condition(
         return Condition.DRAINING
     if instance.id in observed.retiring:
         return Condition.DRAINING
-    if observed.health.get(instance.id) is not Health.HEALTHY:
+    if observed.health_of(instance.id) is not Health.HEALTHY:
         return Condition.DOWN
     if observed.address_of(instance) is None:
         return Condition.DOWN
@@ -227,6 +227,7 @@ class Compiler:
             | _changed(old.addresses, observed.addresses)
             | (old.ejected ^ observed.ejected)
             | (old.retiring ^ observed.retiring)
+            | _changed(old.ailing, observed.ailing)
             | (self._state.drained ^ state.drained)
         )
         stale.update(self._service_of[i] for i in touched if i in self._service_of)

@@ -169,6 +169,14 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Discovery:
+    """That a service was found running, by its labels: nobody asked the gateway for it."""
+
+    gone_since: float | None = None
+    """Since when nothing of it has been running, seconds since the epoch; None: something is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A desired service: a named set of like instances and the routes it joins.
 
@@ -197,6 +205,8 @@ class Service:
     """Of its https endpoints; None: they are verified under their own names."""
     in_flight_limit: int | None = None
     """How many requests an instance is given at a time; None: the configuration's limit."""
+    discovery: Discovery | None = None
+    """None: an operator asked for it."""
 
     @property
     def id(self) -> ServiceId:

@@ -38,10 +38,15 @@ class Observed:
     """Instances their launcher is about to stop: no new work, open work goes on."""
     running: frozenset[ServiceId] | None = None
     """Services with a process of a launcher, stopping ones included; None: not known yet."""
+    ailing: Mapping[InstanceId, str] = field(default_factory=dict)
+    """Instances that their provider does not call healthy, whatever our checks say, and why."""
 
     def health_of(self, instance: InstanceId) -> Health:
-        """The verdict of the active checks of an instance."""
-        return self.health.get(instance, Health.UNKNOWN)
+        """The verdict of the active checks of an instance; its provider can only worsen it."""
+        found = self.health.get(instance, Health.UNKNOWN)
+        if found is Health.HEALTHY and instance in self.ailing:
+            return Health.UNHEALTHY
+        return found
 
     def address_of(self, instance: Instance) -> str | None:
         """The IP address of an instance; None: its host name never led to it."""
