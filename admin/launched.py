@@ -13,8 +13,8 @@ from gateway.core.model import Health, InstanceId, ServiceId
 from .clock import Clock
 from .controller import Controller
 from .health import HealthChecker
+from .providers.launching.failures import KEPT, Failure
 from .providers.process import ProcessProvider
-from .providers.process.failures import KEPT, Failure
 from .providers.process.logs import LogPage
 
 CRASH_NEWS_S = 30.0

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from .container import Container
+
 ServiceId = NewType("ServiceId", str)
 RouteId = NewType("RouteId", str)
 InstanceId = NewType("InstanceId", str)
@@ -166,6 +168,8 @@ class Launch:
     working_dir: str | None = None
     stop_grace_s: float | None = None
     """From TERM to KILL; None: the launcher's."""
+    container: Container | None = None
+    """What its containers are like; None: it is started as a local process."""
 
 
 @dataclass(frozen=True, slots=True)

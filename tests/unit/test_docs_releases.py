@@ -13,7 +13,7 @@ import pytest
 
 from admin.api import applications, releases
 from admin.progress import setback, waiting_for
-from admin.providers.process.failures import Failure
+from admin.providers.launching.failures import Failure
 from admin.providers.process.programs import unknown_image
 from admin.releases import CLEAN_S, SMOOTH_MOST_S
 from gateway.core.errors import STATUS, Code

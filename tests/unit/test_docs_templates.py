@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.templates import SCALE_MAX, keys, labels, parse
+from gateway.core.templates import SCALE_MAX, container_keys, keys, labels, read
 from gateway.core.templates.problems import Findings
 from gateway.core.templates.routes import read_routes
 from gateway.core.templates.values import Given
@@ -38,6 +38,10 @@ def tables() -> list[dict[str, str]]:
         keys.DEPLOY_WITHOUT_EFFECT,
         keys.TOP_WITHOUT_EFFECT,
         keys.TOP_REFUSED,
+        container_keys.UNDERSTOOD,
+        container_keys.WITHOUT_EFFECT,
+        container_keys.REFUSED,
+        container_keys.TOP_UNDERSTOOD,
     ],
 )
 def test_every_key_and_label_is_documented_as_the_code_has_it(table: Mapping[str, str]) -> None:
@@ -52,9 +56,15 @@ def test_no_key_is_in_two_groups() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_is_a_template_without_problems_and_warnings(example: str) -> None:
     document = yaml_loader.load(example).value
-    parsed = parse(document, application="shop", domain="localhost", source=example)
-    assert parsed.template.services
-    assert parsed.warnings == ()
+    found = read(
+        document,
+        application="shop",
+        domain="localhost",
+        runs_in_container=lambda image: "volumes:" in example,
+    )
+    assert found.services
+    assert found.problems == ()
+    assert found.warnings == ()
 
 
 def test_the_examples_show_every_understood_key_and_label() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from admin.providers.process.reconcile import Plan, Process, Wanted, plan
+from admin.providers.launching.reconcile import Plan, Process, Wanted, plan
 from gateway.core.model import InstanceId, Launch, ServiceId
 from tests.support.launching import IMAGE, Launching, a_service
 

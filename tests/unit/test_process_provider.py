@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.providers.process.failures import KEPT
+from admin.providers.launching.failures import KEPT
 from gateway.core.model import (
     Check,
     CheckKind,

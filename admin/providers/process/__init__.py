@@ -7,7 +7,8 @@ the controller what runs, and reads what they wrote (`logs.py`).
 
 from __future__ import annotations
 
-from .failures import Failure
+from admin.providers.launching.failures import Failure
+
 from .logs import BadCursor, LogPage, read_logs
 from .problems import problems
 from .provider import ProcessProvider

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 
 from gateway.core.model import Launch, Service
 from gateway.core.names import did_you_mean, quote
@@ -56,8 +56,21 @@ def container_ports(service: Service) -> tuple[int, ...]:
 
 
 def definition_of(launch: Launch) -> str:
-    """Equal for equal definitions: a process of another one is not this service's."""
-    return hashlib.sha256(json.dumps(astuple(launch)).encode()).hexdigest()[:16]
+    """Equal for equal definitions: a process of another one is not this service's.
+
+    It outlives the gateway's version, in the supervisor's table: what is hashed, and in
+    which order, is not to change.
+    """
+    meaning = (
+        launch.image,
+        launch.command,
+        launch.entrypoint,
+        launch.environment,
+        launch.external_links,
+        launch.working_dir,
+        launch.stop_grace_s,
+    )
+    return hashlib.sha256(json.dumps(meaning).encode()).hexdigest()[:16]
 
 
 def unknown_image(image: str, known: Iterable[str]) -> str:

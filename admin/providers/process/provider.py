@@ -25,13 +25,17 @@ from pathlib import Path
 from admin.clock import Clock
 from admin.observing import LaunchReport
 from admin.probes import Surroundings
+from admin.providers.launching.failures import Failure, FailureLog, words_of_end
+from admin.providers.launching.reconcile import Plan, Process, Wanted, plan
+from admin.providers.launching.retirements import Retirements
+from admin.providers.launching.turns import Turns
+from admin.providers.launching.world import World
 from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
 from gateway.runtime import marks, messages
 from gateway.runtime.link import Message
 from gateway.runtime.messages import Json
 
 from . import logs
-from .failures import Failure, FailureLog, words_of_end
 from .ports import NoFreePort, PortPool
 from .programs import (
     NO_CONTAINER_PORT,
@@ -40,11 +44,7 @@ from .programs import (
     definition_of,
     program_of,
 )
-from .reconcile import Plan, Process, Wanted, plan
-from .retirements import Retirements
 from .table import End, Note, Row, ends_of, rows_of
-from .turns import Turns
-from .world import World
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from admin.providers.launching.reconcile import Process
 from gateway.core.model import InstanceId, ServiceId
 from gateway.runtime.messages import Json
-
-from .reconcile import Process
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from gateway.core.names import quote
 
 from .plain import Value
 from .problems import Findings, Place, is_nearly
-from .values import Given, pairs, scalar
+from .values import Given, as_text, pairs, scalar
 
 PREFIXES = ("gateway.", "aliyun.")
 ORIGINAL = "aliyun."
@@ -80,6 +80,8 @@ class Labels:
     single: dict[str, Given] = field(default_factory=dict)
     ports: dict[int, Given] = field(default_factory=dict)
     """`routing.port_<n>` by n."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Those of others, by their whole name."""
 
 
 def read_labels(value: Value, place: Place, findings: Findings) -> Labels:
@@ -88,7 +90,7 @@ def read_labels(value: Value, place: Place, findings: Findings) -> Labels:
     for name, item, where in pairs(value, place, findings):
         suffix = _suffix(name)
         if suffix is None:
-            _of_others(name, item, where, findings)
+            _of_others(name, item, where, found, findings)
         elif (why := _without_effect(name, suffix)) is not None:
             findings.warn(where, f"has no effect here: {why}")
         elif (given := _given(name, suffix, item, where, findings)) is not None:
@@ -141,11 +143,12 @@ def _keep(found: Labels, suffix: str, given: Given, findings: Findings) -> None:
             )
 
 
-def _of_others(name: str, item: Value, where: Place, findings: Findings) -> None:
+def _of_others(name: str, item: Value, where: Place, found: Labels, findings: Findings) -> None:
     """Somebody else's label, unless it is ours but for its beginning."""
     if isinstance(item, dict | list):
         scalar(item, where, findings)
         return
+    found.others[name] = as_text(item)
     first, dot, rest = name.partition(".")
     if not dot:
         return

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from gateway.core.model import Launch
 from gateway.core.names import quote
 from gateway.core.spelling import host
 
 from . import values
+from .container import Declared, read_container
+from .env_files import EnvFiles, read_env_files
 from .plain import Map, Value
 from .problems import Findings, Place
 
@@ -42,6 +47,24 @@ def read_launch(content: Map, place: Place, is_launched: bool, findings: Finding
         else values.duration(grace, (*place, "stop_grace_period"), findings, or_zero=True),
     )
     return found if image is not None else None
+
+
+def read_launch_in_container(
+    content: Map,
+    place: Place,
+    labels: Mapping[str, str],
+    declared: Declared,
+    env_files: EnvFiles,
+    findings: Findings,
+) -> Launch | None:
+    """What is to be started in a container. `labels` are those that are not the gateway's."""
+    launch = read_launch(content, place, True, findings)
+    container = read_container(content, place, labels, declared, findings)
+    variables = read_env_files(content.get("env_file"), (*place, "env_file"), env_files, findings)
+    if launch is None:
+        return None
+    environment = tuple(sorted({**variables, **dict(launch.environment)}.items()))
+    return replace(launch, environment=environment, container=container)
 
 
 def _image(content: Map, place: Place, is_needed: bool, findings: Findings) -> str | None:

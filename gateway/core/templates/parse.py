@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gateway.core.names import did_you_mean
 from gateway.core.release import Template
 
-from . import keys
+from . import container_keys, keys
+from .container import Declared
+from .env_files import EnvFiles, no_files
+from .mounts import Named, read_named
 from .plain import Map, Value, plain
 from .problems import Findings, Place, Problem, bounded, is_nearly, refusal
-from .service import Read, read_service
+from .service import Around, Read, never, read_service
 from .together import check_depends, check_routes
 from .values import kind_of
 
@@ -56,15 +59,28 @@ def parse(document: object, *, application: str, domain: str, source: str) -> Pa
     return Parsed(outcome.template(source), outcome.warnings)
 
 
-def read(document: object, *, application: str, domain: str) -> Outcome:
-    """What `parse` finds, problems included; raises nothing."""
+def read(
+    document: object,
+    *,
+    application: str,
+    domain: str,
+    runs_in_container: Callable[[str], bool] = never,
+    env_files: EnvFiles = no_files,
+) -> Outcome:
+    """What `parse` finds, problems included; raises nothing.
+
+    `runs_in_container` says of an image whether it is started in one; `env_files` gives
+    the text of the gateway's files of variables.
+    """
     findings = Findings()
     content = plain(document, findings)
     services: list[Read] = []
     if not findings.problems:
-        names, place = _services(content, findings)
+        declared = _declared(content, application, runs_in_container, findings)
+        around = Around(application, domain, runs_in_container, env_files, declared or Declared())
+        names, place = _services(content, declared is not None, findings)
         for name, value in names.items():
-            one = read_service(name, value, (*place, name), application, domain, findings)
+            one = read_service(name, value, (*place, name), around, findings)
             if one is not None:
                 services.append(one)
         check_routes(services, findings)
@@ -76,7 +92,35 @@ def read(document: object, *, application: str, domain: str) -> Outcome:
     )
 
 
-def _services(document: Value, findings: Findings) -> tuple[Map, Place]:
+def _declared(
+    document: Value,
+    application: str,
+    runs_in_container: Callable[[str], bool],
+    findings: Findings,
+) -> Declared | None:
+    """The volumes and networks at the top; None: no service has containers to use them."""
+    if not isinstance(document, dict):
+        return None
+    services = document.get("services", document)
+    images = [
+        one.get("image")
+        for one in (services.values() if isinstance(services, dict) else ())
+        if isinstance(one, dict)
+    ]
+    if not any(isinstance(image, str) and runs_in_container(image) for image in images):
+        return None
+
+    def named(kind: str, known: tuple[str, ...]) -> dict[str, Named]:
+        value = document.get(kind)
+        return {} if _is_service(value) else read_named(value, kind, known, application, findings)
+
+    return Declared(
+        volumes=named("volumes", container_keys.TOP_VOLUME_KEYS),
+        networks=named("networks", container_keys.NETWORK_KEYS),
+    )
+
+
+def _services(document: Value, has_containers: bool, findings: Findings) -> tuple[Map, Place]:
     """The services by name, and where they stand: under `services`, or at the top."""
     if document is None or document == {}:
         findings.add((), f"no service; {_EXAMPLE}")
@@ -85,11 +129,11 @@ def _services(document: Value, findings: Findings) -> tuple[Map, Place]:
         findings.add((), f"a map is expected, not {kind_of(document)}; {_EXAMPLE}")
         return {}, ()
     if "services" not in document:
-        return _at_top(document, findings), ()
+        return _at_top(document, has_containers, findings), ()
     known = (*keys.TOP_UNDERSTOOD, *keys.TOP_WITHOUT_EFFECT, *keys.TOP_REFUSED)
     for key, value in document.items():
         if key in known:
-            _top_key(key, value, findings)
+            _top_key(key, value, has_containers, findings)
         elif _is_service(value):
             findings.add((key,), "a service beside `services`; move it in there, with the others")
         else:
@@ -106,12 +150,12 @@ def _services(document: Value, findings: Findings) -> tuple[Map, Place]:
     return services, ("services",)
 
 
-def _at_top(document: Map, findings: Findings) -> Map:
+def _at_top(document: Map, has_containers: bool, findings: Findings) -> Map:
     """Services at the top level; other keys of compose files may stand among them."""
     services: Map = {}
     for key, value in document.items():
         if (key in keys.TOP_WITHOUT_EFFECT or key in keys.TOP_REFUSED) and not _is_service(value):
-            _top_key(key, value, findings)
+            _top_key(key, value, has_containers, findings)
         elif key.startswith("x-") and not _is_service(value):
             _unknown(key, (), findings)
         elif _is_misspelt_services(key, value):
@@ -123,7 +167,9 @@ def _at_top(document: Map, findings: Findings) -> Map:
     return services
 
 
-def _top_key(key: str, value: Value, findings: Findings) -> None:
+def _top_key(key: str, value: Value, has_containers: bool, findings: Findings) -> None:
+    if has_containers and key in container_keys.TOP_UNDERSTOOD:
+        return  # read before
     if key in keys.TOP_WITHOUT_EFFECT:
         findings.warn((key,), f"has no effect here: {keys.TOP_WITHOUT_EFFECT[key]}")
     elif key in keys.TOP_REFUSED and value:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from gateway.core.model import Check, Claim, Endpoint, RouteId, Service, UpstreamTls
 from gateway.core.spelling import endpoint, server_name, service_name
 
-from . import keys, labels, values
+from . import container_keys, keys, labels, values
+from .container import Declared
+from .env_files import EnvFiles, no_files
 from .labels import Labels, read_labels
-from .launch import read_launch
+from .launch import read_launch, read_launch_in_container
 from .plain import Map, Value
 from .probes import read_check
 from .problems import Findings, Place, is_nearly
@@ -43,8 +46,25 @@ class Read:
     """Nothing is wrong with it by itself."""
 
 
+def never(image: str) -> bool:
+    """Nothing is started in containers."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a service is read with: whose it is, and what the gateway has for it."""
+
+    application: str
+    domain: str
+    runs_in_container: Callable[[str], bool] = never
+    """Is an image started in a container, rather than as a local process?"""
+    env_files: EnvFiles = no_files
+    declared: Declared = field(default_factory=Declared)
+
+
 def read_service(
-    name: str, value: Value, place: Place, application: str, domain: str, findings: Findings
+    name: str, value: Value, place: Place, around: Around, findings: Findings
 ) -> Read | None:
     """Read one service; None if there is nothing to be read."""
     before = findings.count
@@ -57,13 +77,21 @@ def read_service(
             place, f"a service is a map, for example {{image: ...}}, not {values.kind_of(value)}"
         )
         return None
-    _check_keys(value, place, findings)
-    own = _labels(value, place, findings)
     endpoints = _endpoints(value, place, findings)
+    image = value.get("image")
+    is_container = endpoints is None and isinstance(image, str) and around.runs_in_container(image)
+    _check_keys(value, place, is_container, findings)
+    own = _labels(value, place, findings)
     tls = _tls(value, endpoints, place, findings)
-    launch = read_launch(value, place, endpoints is None, findings)
-    routes = _routes(own, domain, findings)
-    scale = _scale(own, value, place, findings)
+    launch = (
+        read_launch_in_container(
+            value, place, own.others, around.declared, around.env_files, findings
+        )
+        if is_container
+        else read_launch(value, place, endpoints is None, findings)
+    )
+    routes = _routes(own, around.domain, findings)
+    scale = _scale(own, value, place, is_container, findings)
     check = read_check(
         own,
         value.get("healthcheck"),
@@ -80,7 +108,7 @@ def read_service(
         routes, check = _on_endpoints(routes, check, endpoints, place, findings)
         launch, scale = None, 1
     service = Service(
-        application=application,
+        application=around.application,
         name=name,
         claims=tuple(placed.claim for placed in routes),
         coexist=_flag(own, labels.COEXIST, False, findings),
@@ -113,32 +141,40 @@ def _others(own: Labels, content: Map, place: Place) -> dict[str, Place]:
     return found
 
 
-def _check_keys(content: Map, place: Place, findings: Findings) -> None:
+def _check_keys(content: Map, place: Place, is_container: bool, findings: Findings) -> None:
     """Name every key that is not understood; read those that need no more than a look."""
+    understood: Mapping[str, str] = keys.UNDERSTOOD
+    without_effect, refused = keys.WITHOUT_EFFECT, keys.REFUSED
+    if is_container:
+        understood = {**understood, **container_keys.UNDERSTOOD}
+        without_effect, refused = container_keys.WITHOUT_EFFECT, container_keys.REFUSED
     for key, value in content.items():
         where = (*place, key)
-        if key in keys.UNDERSTOOD:
+        if key in understood:
             continue
-        if key in keys.WITHOUT_EFFECT:
-            findings.warn(where, f"has no effect here: {keys.WITHOUT_EFFECT[key]}")
-        elif key in keys.REFUSED:
+        if key in without_effect:
+            findings.warn(where, f"has no effect here: {without_effect[key]}")
+        elif key in refused:
             # what is switched off or empty asks for nothing
             if value not in (None, False) and value != [] and value != {}:
-                findings.add(where, f"is not supported: {keys.REFUSED[key]}")
+                findings.add(where, f"is not supported: {refused[key]}")
         elif not key.startswith("x-") or is_nearly(key, keys.EXTENSION):
-            known = (*keys.UNDERSTOOD, *keys.WITHOUT_EFFECT, *keys.REFUSED)
-            hint = findings.hint(key, known) or f"; understood: {', '.join(keys.UNDERSTOOD)}"
-            findings.add(where, f"unknown key{hint}")
+            hint = findings.hint(key, (*understood, *without_effect, *refused))
+            findings.add(where, f"unknown key{hint or _known(understood)}")
     if "restart" in content:
         values.restart(content["restart"], (*place, "restart"), findings)
     if content.get("expose") is not None:
         _check_expose(content["expose"], (*place, "expose"), findings)
     signal = content.get("stop_signal", "SIGTERM")
-    if signal not in ("SIGTERM", "TERM", "15", 15):
+    if not is_container and signal not in ("SIGTERM", "TERM", "15", 15):
         findings.add(
             (*place, "stop_signal"),
             f"programs are stopped with SIGTERM, not with {values.kind_of(signal)}",
         )
+
+
+def _known(understood: Mapping[str, str]) -> str:
+    return f"; understood: {', '.join(understood)}"
 
 
 def _labels(content: Map, place: Place, findings: Findings) -> Labels:
@@ -161,7 +197,7 @@ def _flag(own: Labels, name: str, default: bool, findings: Findings) -> bool:
     return default if found is None else found
 
 
-def _scale(own: Labels, content: Map, place: Place, findings: Findings) -> int:
+def _scale(own: Labels, content: Map, place: Place, is_container: bool, findings: Findings) -> int:
     """How many instances: the label, `scale` or `deploy.replicas`, if they agree."""
     given: list[Given] = []
     if labels.SCALE in own.single:
@@ -169,7 +205,8 @@ def _scale(own: Labels, content: Map, place: Place, findings: Findings) -> int:
     wanted: list[tuple[Value, Place]] = [(content.get("scale"), (*place, "scale"))]
     deploy = content.get("deploy")
     if deploy is not None:
-        wanted.append((_replicas(deploy, (*place, "deploy"), findings), (*place, *_REPLICAS)))
+        replicas = _replicas(deploy, (*place, "deploy"), is_container, findings)
+        wanted.append((replicas, (*place, *_REPLICAS)))
     for value, where in wanted:
         if value is not None and (one := values.scalar(value, where, findings)) is not None:
             given.append(one)
@@ -188,14 +225,15 @@ def _scale(own: Labels, content: Map, place: Place, findings: Findings) -> int:
 _REPLICAS = ("deploy", "replicas")
 
 
-def _replicas(deploy: Value, place: Place, findings: Findings) -> Value:
+def _replicas(deploy: Value, place: Place, is_container: bool, findings: Findings) -> Value:
     content = values.as_map(deploy, place, findings, "{replicas: 3}")
     if content is None:
         return None
     known = {**dict.fromkeys(keys.DEPLOY_UNDERSTOOD), **keys.DEPLOY_WITHOUT_EFFECT}
     values.unknown_keys(content, known, place, findings)
     for key, why in keys.DEPLOY_WITHOUT_EFFECT.items():
-        if key in content and (key, content[key]) != ("mode", "replicated"):
+        is_understood = is_container and key == container_keys.RESOURCES
+        if key in content and (key, content[key]) != ("mode", "replicated") and not is_understood:
             findings.warn((*place, key), f"has no effect here: {why}")
     return content.get("replicas")
 

@@ -93,6 +93,13 @@ def scalar(value: Value, place: Place, findings: Findings) -> Given | None:
     return None
 
 
+def as_text(value: str | int | float | bool | None) -> str:
+    """The text form of a single value as it is, dollar signs included; nothing is empty."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
 def pairs(value: Value, place: Place, findings: Findings) -> Iterator[tuple[str, Value, Place]]:
     """Names with their values, of a map or of a list of `name=value`.
 

@@ -1,4 +1,4 @@
-"""Which processes to start, retire and end, from what is wanted and what there is. Pure.
+"""Which instances to start, retire and end, from what is wanted and what there is. Pure.
 
 Level-triggered: nothing here remembers anything, so a step that was lost, or taken
 twice by two control processes in turn, is put right by the next look. That needs what
