@@ -39,6 +39,8 @@ HEAVY = (
     "http.client",
 )
 """What a worker must not carry."""
+SLOW = ("pydantic", "pydantic_core", "annotated_types", "importlib.metadata", "asyncio", "admin")
+"""What no start may wait for: the supervisor imports all it needs before it starts anybody."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,22 @@ def test_the_demo_behind_the_gateway_is_plain_standard_library() -> None:
     assert not wrong
 
 
-def test_a_worker_carries_no_heavy_library() -> None:
-    program = "import gateway.runtime.worker, json, sys; print(json.dumps(list(sys.modules)))"
+def loaded_with(*modules: str) -> list[str]:
+    """All that is imported with these."""
+    program = f"import {', '.join(modules)}, json, sys; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, timeout=60
     )
-    loaded = json.loads(done.stdout)
+    loaded: list[str] = json.loads(done.stdout)
+    return loaded
+
+
+def test_a_worker_carries_no_heavy_library() -> None:
+    loaded = loaded_with("gateway.runtime.worker")
     assert not [name for name in loaded for heavy in (*HEAVY, "admin") if inside(name, heavy)]
+
+
+def test_a_supervisor_starts_without_what_is_slow_to_import() -> None:
+    modules = ("gateway.cli.main", "gateway.cli.run", "gateway.runtime.running")
+    loaded = loaded_with(*modules, "gateway.runtime.configuration")
+    assert not [name for name in loaded for slow in SLOW if inside(name, slow)]

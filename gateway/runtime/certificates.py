@@ -26,8 +26,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from . import small_files, tls_contexts
+from .forms import Place
 from .settings import Certificate, CertificateSettings, GivenSettings, Settings
-from .yaml_loader import Place
 
 log = logging.getLogger("gateway.certificates")
 

@@ -15,8 +15,8 @@ from gateway.core.observed import is_ip
 from . import placeholders
 from .addresses import UNIX_PATH_MAX, Address, is_host_name, parse
 from .docker_url import docker_url
+from .forms import Place
 from .settings import AdminAuth, ImageSettings, Reach, Settings
-from .yaml_loader import Place
 
 Found = Iterator[tuple[Place, str]]
 

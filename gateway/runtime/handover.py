@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, ClassVar
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+
+from . import forms
 
 FORMAT = 3
 
@@ -28,15 +27,8 @@ class UnknownForm(Exception):  # noqa: N818 - says what it is
     """A document that this version cannot take over from."""
 
 
-class _Strict:
-    """No key too many and no type that is only like the one wanted."""
-
-    __slots__ = ()
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
-
-
 @dataclass(frozen=True, slots=True)
-class HandedListener(_Strict):
+class HandedListener:
     """A listening socket of the data plane."""
 
     fd: int
@@ -45,7 +37,7 @@ class HandedListener(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedUnix(_Strict):
+class HandedUnix:
     """A listening Unix socket and its file; `inode` -1: the file is somebody else's."""
 
     fd: int
@@ -54,7 +46,7 @@ class HandedUnix(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedResources(_Strict):
+class HandedResources:
     """`resources.Resources`."""
 
     lock: int
@@ -83,7 +75,7 @@ class HandedResources(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedChild(_Strict):
+class HandedChild:
     """A worker, or the control process, with what its link holds in the middle (base64)."""
 
     slot: int | None
@@ -104,7 +96,7 @@ class HandedChild(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedBackend(_Strict):
+class HandedBackend:
     """A process of a service."""
 
     id: str
@@ -120,7 +112,7 @@ class HandedBackend(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedProcesses(_Strict):
+class HandedProcesses:
     """`processes.Processes`: the table, launches that wait, ends not told yet."""
 
     backends: tuple[HandedBackend, ...]
@@ -129,7 +121,7 @@ class HandedProcesses(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
-class Handover(_Strict):
+class Handover:
     """The whole document."""
 
     format: int
@@ -153,12 +145,6 @@ class Handover(_Strict):
         yield from (child.fd for child in self.children)
 
 
-@cache
-def _adapter() -> TypeAdapter[Handover]:
-    """Made when it is needed: no start waits for it."""
-    return TypeAdapter(Handover)
-
-
 def encode(handover: Handover) -> bytes:
     """The document's text."""
     return orjson.dumps(handover)
@@ -176,13 +162,10 @@ def decode(text: bytes) -> Handover:
             f"the running gateway hands over in format {number}, this version takes {FORMAT}; "
             "stop the gateway and start this version"
         )
-    try:
-        # JSON mode: strict about types, yet a list is a tuple.
-        return _adapter().validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+    reading = forms.read(Handover, value)
+    if reading.value is None or reading.problems:
         raise UnknownForm(
-            f"what the running gateway hands over makes no sense at {place} ({first['msg']}); "
+            f"what the running gateway hands over makes no sense at {forms.summary(reading.problems)}; "
             "stop the gateway and start this version"
-        ) from None
+        )
+    return reading.value

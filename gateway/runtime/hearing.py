@@ -9,12 +9,10 @@ known, or is not meant for a supervisor, is left to the reader to pass over.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 
-from annotated_types import Ge
-from pydantic import StrictFloat, StrictInt, StrictStr, TypeAdapter, ValidationError
-
+from . import forms
+from .forms import Ge
 from .link import BrokenLink, Message
 from .messages import T
 
@@ -25,35 +23,35 @@ class Nonsense(BrokenLink):
 
 @dataclass(frozen=True, slots=True)
 class _Beat:
-    generation: Annotated[StrictInt, Ge(0)] = 0
+    generation: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Drained:
-    cut: StrictInt
+    cut: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Fatal:
-    message: StrictStr
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    id: StrictStr
-    service: StrictStr
-    note: dict[StrictStr, object]
-    command: list[StrictStr]
-    env: dict[StrictStr, StrictStr]
-    cwd: StrictStr | None
-    log: StrictStr
-    grace_s: Annotated[StrictFloat, Ge(0)]
+    id: str
+    service: str
+    note: dict[str, object]
+    command: list[str]
+    env: dict[str, str]
+    cwd: str | None
+    log: str
+    grace_s: Annotated[float, Ge(0)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Halt:
-    id: StrictStr
-    grace_s: Annotated[StrictFloat, Ge(0)]
+    id: str
+    grace_s: Annotated[float, Ge(0)]
 
 
 _FORMS: dict[str, type] = {
@@ -65,22 +63,12 @@ _FORMS: dict[str, type] = {
 }
 
 
-@cache
-def _adapter(form: type) -> TypeAdapter[Any]:
-    """Made when the first such message comes: no start waits for it."""
-    return TypeAdapter(form)
-
-
 def verify(message: Message) -> None:
     """Raises `Nonsense`."""
     form = _FORMS.get(message["t"])
     if form is None:
         return
-    try:
-        _adapter(form).validate_python(message)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise Nonsense(
-            f"a message {message['t']} that makes no sense at {place}: {first['msg']}"
-        ) from None
+    known = {name: message[name] for name in forms.hints_of(form) if name in message}
+    problems = forms.read(form, known).problems
+    if problems:
+        raise Nonsense(f"a message {message['t']} that makes no sense at {forms.summary(problems)}")

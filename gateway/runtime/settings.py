@@ -2,32 +2,29 @@
 
 Plain dataclasses without YAML or validation libraries, because workers carry
 them too. `configuration.py` reads and checks a file into `Settings`; children
-get the checked result as JSON (`to_json`, `from_json`). Ranges are written as
-`annotated_types` markers, which the validator reads.
+get the checked result as JSON (`to_json`, `from_json`). They are forms as `forms.py`
+reads them, ranges and all.
 
 Times are seconds, sizes bytes.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import types
-import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import orjson
-from annotated_types import Ge, Gt, Le, MinLen
 
 from gateway.core.model import AtZero
+
+from . import forms
+from .forms import Ge, Gt, Le, MinLen
 
 Seconds = Annotated[float, Gt(0), Le(86400 * 365)]
 Delay = Annotated[float, Ge(0), Le(86400)]
 Count = Annotated[int, Ge(1), Le(10_000_000)]
-
-_STRICT: dict[str, Any] = {"extra": "forbid"}
 
 
 class AdminAuth(StrEnum):
@@ -41,8 +38,6 @@ class AdminAuth(StrEnum):
 class CertificateSettings:
     """Files in PEM form: a certificate followed by its chain, and its private key."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     cert: str
     key: str | None = None
     """None: in the same file."""
@@ -52,8 +47,6 @@ class CertificateSettings:
 class HstsSettings:
     """Strict-Transport-Security (RFC 6797): browsers use nothing but https from then on."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     max_age: Annotated[int, Ge(0), Le(86400 * 3650)] = 31536000
     include_subdomains: bool = False
     preload: bool = False
@@ -62,8 +55,6 @@ class HstsSettings:
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
     """What makes an entrypoint one for https."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     certificates: Annotated[tuple[CertificateSettings, ...], MinLen(1)]
     """The first one is for clients that name no host, or one that no certificate is for."""
@@ -76,8 +67,6 @@ class TlsSettings:
 @dataclass(frozen=True, slots=True)
 class EntrypointSettings:
     """A data-plane listener. `internal` ones also serve internal routes."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     listen: str
     internal: bool = False
@@ -94,8 +83,6 @@ class EntrypointSettings:
 class AdminSettings:
     """Where the admin API listens. `listen: null` leaves only the Unix socket."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     listen: str | None = "127.0.0.1:8900"
     socket: str | None = None
     """None: `admin.sock` in the state folder."""
@@ -108,16 +95,12 @@ class AdminSettings:
 class HealthSettings:
     """A listener of the workers for `/healthz` and `/readyz`."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     listen: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AffinitySettings:
     """Sticky sessions, for routes whose policy does not say otherwise."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     enabled: bool = True
     cookie: Annotated[str, MinLen(1)] = "GATEWAYSESSION"
@@ -129,8 +112,6 @@ class AffinitySettings:
 class CheckSettings:
     """Active health checks, for services that do not say otherwise."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     interval: Seconds = 2.0
     timeout: Seconds = 2.0
     rise: Count = 1
@@ -141,8 +122,6 @@ class CheckSettings:
 class EjectionSettings:
     """Passive health: how many failures in a row eject an instance, and for how long."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     failures: Annotated[int, Ge(0), Le(10_000)] = 5
     """0 switches passive ejection off."""
     seconds: Seconds = 10.0
@@ -152,8 +131,6 @@ class EjectionSettings:
 @dataclass(frozen=True, slots=True)
 class TimeoutSettings:
     """All timeouts, seconds."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     connect: Seconds = 5.0
     response_header: Seconds = 60.0
@@ -173,8 +150,6 @@ class TimeoutSettings:
 class LimitSettings:
     """Limits of the data plane; null: none."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     head_bytes: Annotated[int, Ge(1024), Le(16 << 20)] = 65536
     headers: Annotated[int, Ge(8), Le(100_000)] = 128
     body_bytes: Annotated[int, Ge(0)] | None = None
@@ -190,8 +165,6 @@ class LimitSettings:
 class UpstreamTlsSettings:
     """TLS to instances."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     ca: str | None = None
     """A file with the authorities whose certificates are accepted; None: the system's."""
 
@@ -200,8 +173,6 @@ class UpstreamTlsSettings:
 class ReleaseSettings:
     """Defaults of releases."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     deadline: Seconds = 300.0
     on_deadline: Literal["rollback", "hold"] = "rollback"
 
@@ -209,8 +180,6 @@ class ReleaseSettings:
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
     """How much history the store keeps."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     audit: Count = 10_000
     releases: Count = 200
@@ -226,8 +195,6 @@ class ImageSettings:
     before the template's.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     command: Annotated[tuple[str, ...], MinLen(1)]
     environment: dict[str, str] = field(default_factory=dict)
     working_dir: str | None = None
@@ -238,8 +205,6 @@ class ImageSettings:
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """The process provider: services as local processes."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     images: dict[str, ImageSettings] = field(default_factory=dict)
     """Image name to what to run."""
@@ -266,8 +231,6 @@ class Reach(StrEnum):
 class DockerSettings:
     """The Docker provider: services as containers of one Docker Engine."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     socket: str = "unix:///var/run/docker.sock"
     """`unix://PATH` or `tcp://HOST:PORT`."""
     network: str | None = None
@@ -285,8 +248,6 @@ class DockerSettings:
 class ProviderSettings:
     """Who says where instances are."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
     process: ProcessSettings = ProcessSettings()
     docker: DockerSettings | None = None
     """None: no Docker."""
@@ -295,8 +256,6 @@ class ProviderSettings:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. Relative paths are relative to the working folder."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     entrypoints: dict[str, EntrypointSettings] = field(
         default_factory=lambda: {
@@ -391,32 +350,9 @@ def to_json(settings: Settings) -> bytes:
 
 
 def from_json(data: bytes | str) -> Settings:
-    """The inverse of `to_json`; trusts its input."""
+    """The inverse of `to_json`. Raises `ValueError` for what another version may have written."""
     content = orjson.loads(data)
-    value: Settings = _build(GivenSettings if "certificates" in content else Settings, content)
-    return value
-
-
-def _build(kind: Any, value: Any) -> Any:
-    origin = typing.get_origin(kind)
-    if origin is Annotated:
-        return _build(typing.get_args(kind)[0], value)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        kinds = [k for k in typing.get_args(kind) if k is not type(None)]
-        return _build(kinds[0], value) if len(kinds) == 1 else value
-    if origin is dict:
-        item = typing.get_args(kind)[1]
-        return {k: _build(item, v) for k, v in value.items()}
-    if origin is tuple:
-        items = typing.get_args(kind)
-        if items[1:] == (...,):
-            return tuple(_build(items[0], v) for v in value)
-        return tuple(_build(item, v) for item, v in zip(items, value, strict=True))
-    if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        return kind(**{k: _build(hints[k], v) for k, v in value.items()})  # type: ignore[operator]
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return kind(value)
-    return value
+    reading = forms.read(GivenSettings if "certificates" in content else Settings, content)
+    if reading.value is None or reading.problems:
+        raise ValueError(forms.summary(reading.problems))
+    return reading.value

@@ -7,12 +7,14 @@ standard library: forward secret ones with authenticated encryption first.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 PROTOCOL = "http/1.1"
 

@@ -33,12 +33,11 @@ from yaml.events import (
     StreamEndEvent,
 )
 
+from .forms import Place
+
 SIZE_MAX = 1 << 20
 VALUES_MAX = 100_000
 DEPTH_MAX = 50
-
-Place = tuple[str | int, ...]
-"""The way from the root to a value: keys and list positions."""
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _RADIX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
