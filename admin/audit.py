@@ -27,8 +27,9 @@ from gateway.core.commands import (
     SetWeights,
     ShiftRelease,
     StartRelease,
+    TakeDiscovered,
 )
-from gateway.core.differences import changed
+from gateway.core.differences import changed, gone
 from gateway.core.errors import Refused
 from gateway.core.model import Role, route_id
 from gateway.core.names import find_service, matching, weights_by_name
@@ -107,6 +108,8 @@ def target_of(command: Command, state: State) -> str:
             return command.name
         case FinishRemoval():
             return command.service
+        case TakeDiscovered():
+            return "discovered services"
         case StartRelease() | RemoveApplication():
             return command.application
         case ShiftRelease() | ConfirmRelease() | RollbackRelease() | AdvanceRelease() | EndSmooth():
@@ -166,12 +169,29 @@ def _difference(command: Command, before: State, after: State) -> str:
         return "as it was"
     if isinstance(command, SetWeights):
         return f"{_weights(before, command)} -> {_weights(after, command)}"
+    if isinstance(command, TakeDiscovered):
+        return "; ".join(_discovered(before, after))
     if isinstance(command, AddToken):
         return f"role {command.token.role.value}"
     if isinstance(command, ScaleService):
         scales = [find_service(state, command.service).scale for state in (before, after)]
         return " -> ".join(map(str, scales))
     return "; ".join(_phases(command, before, after))
+
+
+def _discovered(before: State, after: State) -> Iterator[str]:
+    """What has appeared and what has gone."""
+    for sid in changed(before.services, after.services):
+        was, now = before.services.get(sid), after.services[sid]
+        is_gone = now.discovery is not None and now.discovery.gone_since is not None
+        if was is None:
+            yield f"{sid} was found on {', '.join(c.route for c in now.claims) or 'no route'}"
+        elif was.discovery != now.discovery:
+            yield f"{sid} is gone" if is_gone else f"{sid} is back"
+        else:
+            yield f"{sid} is now on {', '.join(c.route for c in now.claims) or 'no route'}"
+    for sid in gone(before.services, after.services):
+        yield f"{sid} is forgotten"
 
 
 def _phases(command: Command, before: State, after: State) -> Iterator[str]:

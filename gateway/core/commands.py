@@ -79,6 +79,19 @@ class FinishRemoval:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeDiscovered:
+    """These services were found running, all of them, the oldest first.
+
+    `claims` are what each asks for. One that is not among them any more keeps its
+    place for `forget_s` seconds; `now` is seconds since the epoch.
+    """
+
+    found: tuple[Service, ...]
+    now: float
+    forget_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DrainInstance:
     """Give an instance no new work. `instance` must exist now."""
 
@@ -244,6 +257,7 @@ Command = (
     | MarkCoexist
     | RemoveService
     | FinishRemoval
+    | TakeDiscovered
     | DrainInstance
     | ResumeInstance
     | AddAffinityKey

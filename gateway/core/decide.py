@@ -31,8 +31,10 @@ from .commands import (
     ResumeInstance,
     SetRoutePolicy,
     SetWeights,
+    TakeDiscovered,
 )
 from .decided import Decided, has_healthy, normal_path, with_routes
+from .discovering import take_discovered
 from .errors import Code, FieldError, Refused, invalid
 from .guards import check_weights
 from .model import (
@@ -71,6 +73,8 @@ def decide(state: State, command: Command, observed: Observed) -> Decided:
             return remove_service(state, command)
         case FinishRemoval():
             return finish_removal(state, command, observed)
+        case TakeDiscovered():
+            return take_discovered(state, command)
         case DrainInstance():
             return _drain_instance(state, command, observed)
         case ResumeInstance():

@@ -106,7 +106,7 @@ def _refuse_conflicts(state: State, service: Service, joining: list[Claim]) -> N
 
 def _without_member(route: Route, sid: ServiceId) -> Route | None:
     """The route after a claim was given up; None: nothing is left that anybody asked for."""
-    if _is_last_with_traffic(route, sid):
+    if is_last_with_traffic(route, sid):
         raise Refused(
             Code.IN_USE,
             f"{sid} is the last service with traffic on {quote(route.id)}, which others share: "
@@ -119,8 +119,8 @@ def _without_member(route: Route, sid: ServiceId) -> Route | None:
     return replace(route, weights=weights)
 
 
-def _is_last_with_traffic(route: Route, sid: ServiceId) -> bool:
-    """Would the others be left without any traffic?"""
+def is_last_with_traffic(route: Route, sid: ServiceId) -> bool:
+    """Would the others on the route be left without any traffic?"""
     others = [w for k, w in route.weights.items() if k != sid]
     return bool(others) and not any(others) and route.weights.get(sid, 0) > 0
 
@@ -140,6 +140,12 @@ def mark_coexist(state: State, command: MarkCoexist) -> Decided:
         raise Refused(Code.IN_USE, f"{service.id} is being removed; register it anew instead")
     if service.coexist == command.coexist:
         return Decided(state)
+    if service.discovery is not None:
+        raise Refused(
+            Code.IN_USE,
+            f"{service.id} was found running: its containers' label gateway.routing.coexist "
+            "says whether it may join others; change it there",
+        )
     return Decided(with_service(state, replace(service, coexist=command.coexist)))
 
 
@@ -148,10 +154,12 @@ def remove_service(state: State, command: RemoveService) -> Decided:
     service = find_service(state, command.service)
     if service.leaving:
         return Decided(state)
-    if service.application != BY_HAND:
+    if service.discovery is not None:
+        _refuse_while_it_runs(service)
+    elif service.application != BY_HAND:
         _refuse_of_application(state, service, force=command.force)
     joined = [state.routes[c.route] for c in service.claims]
-    bare = [r for r in joined if _is_last_with_traffic(r, service.id)]
+    bare = [r for r in joined if is_last_with_traffic(r, service.id)]
     if bare and not command.force:
         names = ", ".join(quote(r.id) for r in bare)
         raise Refused(
@@ -169,6 +177,16 @@ def remove_service(state: State, command: RemoveService) -> Decided:
         with_service(with_routes(state, routes), leaving),
         tuple(f"{r.id} has no service with traffic any more" for r in bare),
     )
+
+
+def _refuse_while_it_runs(service: Service) -> None:
+    assert service.discovery is not None
+    if service.discovery.gone_since is None:
+        raise Refused(
+            Code.IN_USE,
+            f"{service.id} was found running, and would be found again: stop its containers "
+            "(docker compose down), or set its weight to 0",
+        )
 
 
 def _refuse_of_application(state: State, service: Service, *, force: bool) -> None:

@@ -30,6 +30,7 @@ def start_release(state: State, command: StartRelease) -> Decided:
         raise Refused(
             Code.IN_USE, f"{quote(name)} is being removed; deploy it again when it is gone"
         )
+    _refuse_a_name_found_running(state, name)
     if application.release is not None:
         flying = state.releases[application.release]
         raise Refused(
@@ -75,6 +76,17 @@ def start_release(state: State, command: StartRelease) -> Decided:
     )
     after = replace(after, releases=_kept(after, command.keep))
     return Decided(after, release.warnings)
+
+
+def _refuse_a_name_found_running(state: State, name: str) -> None:
+    found = [s.id for s in state.services.values() if s.application == name and s.discovery]
+    if found:
+        raise Refused(
+            Code.IN_USE,
+            f"{', '.join(found)} of {quote(name)} was found running, started by somebody else: "
+            "deploy under another name (routes can be shared by coexist), or stop those "
+            "containers and remove the service first",
+        )
 
 
 def _same(state: State, command: StartRelease) -> Release | None:
