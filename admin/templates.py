@@ -13,13 +13,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from admin.api import payload
+from admin.providers.docker.env_files import env_file
+from admin.providers.docker.policy import problems as docker_problems
 from admin.providers.process import problems as process_problems
 from gateway.core.release import Template
 from gateway.core.templates import Outcome, Parsed, Place, Problem, Read, dotted, read, refusal
 from gateway.runtime import yaml_loader
+from gateway.runtime.addresses import parse as parse_address
 from gateway.runtime.settings import Settings
 from gateway.runtime.yaml_loader import YamlProblem
 
+CALLED_PORT = 80
+"""Where programs in containers call a host without a port."""
 JSON_TYPE = "application/json"
 
 
@@ -87,20 +92,28 @@ def read_text(body: bytes, content_type: str) -> Text:
 
 
 def _outcome(text: Text, application: str, settings: Settings) -> Outcome:
-    outcome = read(text.value, application=application, domain=settings.domain)
+    process, docker = settings.providers.process, settings.providers.docker
+    outcome = read(
+        text.value,
+        application=application,
+        domain=settings.domain,
+        runs_in_container=lambda image: docker is not None and image not in process.images,
+        env_files=lambda path: env_file(path, docker.env_files if docker is not None else ()),
+    )
     return replace(
         outcome,
         problems=(*outcome.problems, *_not_startable(outcome, settings)),
-        warnings=(*outcome.warnings, *_overridden(outcome)),
+        warnings=(*outcome.warnings, *_overridden(outcome), *_unheard(outcome, settings)),
     )
 
 
 def _not_startable(outcome: Outcome, settings: Settings) -> Iterator[Problem]:
-    """What the process provider has against a template, at the places where it says so."""
+    """What launchers have against a template, at the places where they say so."""
     by_name = {one.service.name: one for one in outcome.services}
     known = {problem.place for problem in outcome.problems}
     everything = Template(tuple(one.service for one in outcome.services))
-    for error in process_problems(everything, settings):
+    found = (*process_problems(everything, settings), *docker_problems(everything, settings))
+    for error in found:
         # names may hold dots: `web.v1` is not the service `web`
         ends = (i for i, c in enumerate(error.field) if c == ".")
         name = next(n for end in reversed([*ends]) if (n := error.field[:end]) in by_name)
@@ -122,10 +135,26 @@ def _overridden(outcome: Outcome) -> Iterator[str]:
     for one in outcome.services:
         launch = one.service.launch
         ports = {"PORT", *(f"PORT_{claim.port}" for claim in one.service.claims)}
-        for name, _ in launch.environment if launch is not None else ():
+        is_process = launch is not None and launch.container is None
+        for name, _ in launch.environment if launch is not None and is_process else ():
             if name in ports:
                 place = dotted((*one.place, "environment", name))
                 yield f"{place}: has no effect, each instance is told a port of its own in it"
+
+
+def _unheard(outcome: Outcome, settings: Settings) -> Iterator[str]:
+    """Containers call links on port 80; somebody must listen there."""
+    internal = (e for e in settings.entrypoints.values() if e.internal and e.tls is None)
+    if any(parse_address(e.listen).port == CALLED_PORT for e in internal):
+        return
+    for one in outcome.services:
+        launch = one.service.launch
+        if launch is not None and launch.container is not None and launch.external_links:
+            yield (
+                f"{dotted((*one.place, 'external_links'))}: no internal entrypoint listens on port "
+                f"{CALLED_PORT}, so http://{launch.external_links[0]} will be refused; see "
+                "docs/docker.md"
+            )
 
 
 def _with_line(message: str, text: Text, place: Place) -> str:

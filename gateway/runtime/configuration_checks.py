@@ -235,6 +235,12 @@ def _docker(settings: Settings) -> Found:
             (*place, "network"),
             "has no effect: `reach: published` uses no network; drop one of the two",
         )
+    if docker.callers_address is not None and not is_ip(docker.callers_address):
+        yield (*place, "callers_address"), "an IP address without a port is expected, or null"
+    for key in ("allow_binds", "env_files"):
+        for index, path in enumerate(getattr(docker, key)):
+            if not path.startswith("/") or ".." in path.split("/"):
+                yield (*place, key, index), "a path that begins with / and has no .. is expected"
 
 
 def _image(image: ImageSettings) -> Found:

@@ -242,6 +242,25 @@ class DockerSettings:
     """How often all containers are looked at, besides whenever something happens."""
     forget: Seconds = 604800.0
     """How long a service without containers keeps its place on its routes."""
+    callers_address: str | None = None
+    """Where containers find the internal entrypoint; None: the gateway's address on their network."""
+    registry_config: str | None = None
+    """Docker's file with the credentials of registries; None: `~/.docker/config.json`."""
+    stop_grace: Delay = 10.0
+    """From TERM to KILL, for services whose template does not say."""
+    log_bytes: Annotated[int, Ge(4096)] = 10 << 20
+    """How much of a container's output is kept; its older half goes then."""
+    allow_binds: tuple[str, ...] = ()
+    """Paths of the Engine's machine that templates may mount; with `:ro` at the end, and all
+    below it, only for reading."""
+    allow_volumes: tuple[str, ...] = ()
+    """Volumes that belong to nobody's template and may be mounted; `*`: all."""
+    allow_networks: tuple[str, ...] = ()
+    """Networks that belong to nobody's template and may be joined; `*`: all."""
+    allow_capabilities: tuple[str, ...] = ()
+    """Capabilities beyond Docker's own set that templates may ask for."""
+    env_files: tuple[str, ...] = ()
+    """Folders of the gateway's machine whose files templates may name as `env_file`."""
 
 
 @dataclass(frozen=True, slots=True)

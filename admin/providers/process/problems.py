@@ -38,6 +38,8 @@ def _of_service(service: Service, settings: Settings) -> Iterator[tuple[str, str
         if runs_command:
             yield f"labels.{PROBE}", "a command runs beside processes started here; use probe.url"
         return
+    if launch.container is not None:
+        return
     image = images.get(launch.image)
     if image is None:
         yield "image", unknown_image(launch.image, images)
@@ -58,20 +60,25 @@ _WORDS = {"command": "the command", "entrypoint": "the program", "working_dir": 
 
 def _ports(template: Template, settings: Settings) -> Iterator[FieldError]:
     if (message := lack_of_ports(template.services, settings)) is not None:
-        launched = [s for s in template.services if s.launch is not None]
+        launched = [s for s in template.services if is_process(s)]
         yield FieldError(f"{max(launched, key=_ports_needed).name}.labels.scale", message)
 
 
 def lack_of_ports(services: Iterable[Service], settings: Settings) -> str | None:
     """Why all instances of these services cannot run at once; None: there are ports enough."""
     first, last = settings.providers.process.ports
-    total = sum(_ports_needed(s) for s in services if s.launch is not None)
+    total = sum(_ports_needed(s) for s in services if is_process(s))
     if total <= last - first + 1:
         return None
     return (
         f"all instances together need {total} ports, and providers.process.ports has "
         f"{last - first + 1}; lower the scale or widen the range"
     )
+
+
+def is_process(service: Service) -> bool:
+    """Are its instances started as local processes?"""
+    return service.launch is not None and service.launch.container is None
 
 
 def _ports_needed(service: Service) -> int:

@@ -77,7 +77,8 @@ def unknown_image(image: str, known: Iterable[str]) -> str:
     """What to say about an image that stands for nothing."""
     return (
         f"nothing is known to start for the image {quote(image)}{did_you_mean(image, known)}; "
-        "providers.process.images of the configuration must name it"
+        "providers.process.images of the configuration must name it, or providers.docker be there "
+        "to start containers of it"
     )
 
 

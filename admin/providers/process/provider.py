@@ -25,18 +25,20 @@ from pathlib import Path
 from admin.clock import Clock
 from admin.observing import LaunchReport
 from admin.probes import Surroundings
+from admin.providers.launching.dependencies import missing
 from admin.providers.launching.failures import Failure, FailureLog, words_of_end
 from admin.providers.launching.reconcile import Plan, Process, Wanted, plan
 from admin.providers.launching.retirements import Retirements
 from admin.providers.launching.turns import Turns
 from admin.providers.launching.world import World
-from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
+from gateway.core.model import Instance, InstanceId, Service, ServiceId
 from gateway.runtime import marks, messages
 from gateway.runtime.link import Message
 from gateway.runtime.messages import Json
 
 from . import logs
 from .ports import NoFreePort, PortPool
+from .problems import is_process
 from .programs import (
     NO_CONTAINER_PORT,
     NoProgram,
@@ -137,10 +139,10 @@ class ProcessProvider:
     def why_not_started(self, service: ServiceId) -> str | None:
         """What a service waits for before its next process is started; None: for nothing."""
         found = self._world.state.services.get(service)
-        if found is None or found.launch is None:
+        if found is None or not is_process(found):
             return None
-        if missing := self._missing(found):
-            return f"waits for {', '.join(missing)} to be healthy"
+        if needed := self._missing(found):
+            return f"waits for {', '.join(needed)} to be healthy"
         now = self._clock.monotonic()
         due = self._turns.next_due(now, service)
         return None if due is None else f"is started again in {due - now:.1f} s"
@@ -209,7 +211,7 @@ class ProcessProvider:
 
     def look(self, now: float) -> None:
         """One pass at the monotonic time `now`: plan, ask the supervisor, report."""
-        services = {sid: s for sid, s in self._world.state.services.items() if s.launch is not None}
+        services = {sid: s for sid, s in self._world.state.services.items() if is_process(s)}
         self._forget(services)
         todo = self._plan(services, now)
         for instance in todo.halts - self._halted:
@@ -241,15 +243,7 @@ class ProcessProvider:
         """Services it depends on that are not healthy, unless it was started before."""
         if service.id in self._begun:
             return []
-        observed, services = self._world.observed, self._world.state.services
-        return [
-            name
-            for name in service.depends
-            if (sid := ServiceId(f"{service.application}/{name}")) in services
-            and not any(
-                observed.health_of(i.id) is Health.HEALTHY for i in observed.instances.get(sid, ())
-            )
-        ]
+        return missing(service, self._world.state.services, self._world.observed)
 
     # --- starting and ending ----------------------------------------------------------------
 
