@@ -47,6 +47,7 @@ MODULES = (
     "gateway.proxy.scan",
     "gateway.proxy.lines",
     "gateway.proxy.heads",
+    "gateway.proxy.field_names",
     "gateway.proxy.fields",
     "gateway.proxy.codec_request",
     "gateway.proxy.codec_response",

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 
-from gateway.proxy.fields import FRAMING_FLAT, NEVER_IN_TRAILERS, NOTHING_LISTED, flat
+from gateway.proxy.field_names import flat
+from gateway.proxy.fields import FRAMING_FLAT, NEVER_IN_TRAILERS, NOTHING_LISTED
 from gateway.proxy.heads import HeadLimits, Malformed
 from gateway.proxy.lines import TOKEN
 from gateway.proxy.scan import TCHAR, VALUE_BYTES

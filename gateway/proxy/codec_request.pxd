@@ -4,6 +4,7 @@ import cython
 
 from gateway.proxy cimport fields as f
 from gateway.proxy cimport lines, scan
+from gateway.proxy.field_names cimport FieldNames
 from gateway.proxy.fields cimport Options
 from gateway.proxy.heads cimport HeadLimits, RequestHead
 from gateway.routing cimport affinity
@@ -11,7 +12,7 @@ from gateway.routing cimport affinity
 cdef object _NONE, _LENGTH, _CHUNKED
 cdef dict REQUEST_KINDS
 cdef Options NO_OPTIONS
-cdef bytes REQUEST_FLAGS
+cdef FieldNames REQUEST_NAMES
 cdef int CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDING, HOST, MAX_FORWARDS
 cdef int PLAIN, REQUEST_ID_FIELD, SELECTOR, TE, TRAILER, TRANSFER_ENCODING, UNKNOWN, UPGRADE
 cdef bytes _VIA, _VIA_10

@@ -17,6 +17,7 @@ import re
 
 from gateway.proxy import fields as f
 from gateway.proxy import lines, scan
+from gateway.proxy.field_names import PLAIN, UNKNOWN
 from gateway.proxy.fields import (
     CONNECTION,
     CONTENT_LENGTH,
@@ -26,15 +27,13 @@ from gateway.proxy.fields import (
     HOST,
     MAX_FORWARDS,
     NO_OPTIONS,
-    PLAIN,
-    REQUEST_FLAGS,
     REQUEST_ID_FIELD,
     REQUEST_KINDS,
+    REQUEST_NAMES,
     SELECTOR,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
-    UNKNOWN,
     UPGRADE,
 )
 from gateway.proxy.heads import Framing, HeadLimits, Malformed, RequestHead
@@ -122,13 +121,15 @@ def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> N
         begin = at
         stop = scan.find_byte(data, 13, at, end)
         at = stop + 2
-        if not scan._INTERPRETED and f.end_of_plain(REQUEST_FLAGS, data, begin, stop) >= 0:
+        kind = UNKNOWN if scan._INTERPRETED else REQUEST_NAMES.kind(data, begin, stop)
+        if kind == PLAIN:
             continue
         colon = scan.find_byte(data, 58, begin, stop)
-        name = scan.piece(data, begin, colon)
-        kind = REQUEST_KINDS.get(name, UNKNOWN)
         if kind == UNKNOWN:
-            kind = f.classify_request(name)
+            name = scan.piece(data, begin, colon)
+            kind = REQUEST_KINDS.get(name, UNKNOWN)
+            if kind == UNKNOWN:
+                kind = f.classify_request(name)
         if colon == stop:
             raise Malformed(400, "field line without colon")
         if kind == PLAIN:
@@ -155,15 +156,14 @@ def _read_request_fields(head: RequestHead, data: bytes, at: int, end: int) -> N
         elif kind == TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(400, "more than one Transfer-Encoding")
-            if (
-                b"\t" in data[colon:stop]
-            ):  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
+            # A tab is a blank to RFC 9110, 5.6.3, part of the coding to llhttp.
+            if scan.find_byte(data, 9, colon, stop) < stop:
                 raise Malformed(400, "tab in Transfer-Encoding")
             coding = value
         elif kind == FORWARDING:
             if head.forwarding is None:
                 head.forwarding = []
-            head.forwarding.append((name.lower(), value))
+            head.forwarding.append((scan.piece(data, begin, colon).lower(), value))
         elif kind == UPGRADE:
             upgrade = value if upgrade is None else upgrade + b"," + value
         elif kind == EXPECT:

@@ -4,13 +4,14 @@ import cython
 
 from gateway.proxy cimport fields as f
 from gateway.proxy cimport lines, scan
+from gateway.proxy.field_names cimport FieldNames
 from gateway.proxy.fields cimport Options
 from gateway.proxy.heads cimport HeadLimits, ResponseHead
 
 cdef object _NONE, _LENGTH, _CHUNKED, _UNTIL_CLOSE
 cdef dict RESPONSE_KINDS
 cdef Options NO_OPTIONS
-cdef bytes RESPONSE_FLAGS
+cdef FieldNames RESPONSE_NAMES
 cdef list _ANSWERS
 cdef int CONNECTION, CONTENT_LENGTH, DATE, PLAIN, TRAILER, TRANSFER_ENCODING, UNKNOWN, UPGRADE
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from gateway.proxy import fields as f
 from gateway.proxy import lines, scan
+from gateway.proxy.field_names import PLAIN, UNKNOWN
 from gateway.proxy.fields import (
     CONNECTION,
     CONTENT_LENGTH,
     DATE,
     NO_OPTIONS,
-    PLAIN,
-    RESPONSE_FLAGS,
     RESPONSE_KINDS,
+    RESPONSE_NAMES,
     TRAILER,
     TRANSFER_ENCODING,
-    UNKNOWN,
     UPGRADE,
 )
 from gateway.proxy.heads import Framing, HeadLimits, Malformed, ResponseHead
@@ -89,13 +88,15 @@ def _read_response_fields(
         begin = at
         stop = scan.find_byte(data, 13, at, end)
         at = stop + 2
-        if not scan._INTERPRETED and f.end_of_plain(RESPONSE_FLAGS, data, begin, stop) >= 0:
+        kind = UNKNOWN if scan._INTERPRETED else RESPONSE_NAMES.kind(data, begin, stop)
+        if kind == PLAIN:
             continue
         colon = scan.find_byte(data, 58, begin, stop)
-        name = scan.piece(data, begin, colon)
-        kind = RESPONSE_KINDS.get(name, UNKNOWN)
         if kind == UNKNOWN:
-            kind = f.classify_response(name)
+            name = scan.piece(data, begin, colon)
+            kind = RESPONSE_KINDS.get(name, UNKNOWN)
+            if kind == UNKNOWN:
+                kind = f.classify_response(name)
         if colon == stop:
             raise Malformed(502, "field line without colon")
         if kind == PLAIN:
@@ -114,9 +115,8 @@ def _read_response_fields(
         elif kind == TRANSFER_ENCODING:
             if coding is not None:
                 raise Malformed(502, "more than one Transfer-Encoding")
-            if (
-                b"\t" in data[colon:stop]
-            ):  # a blank to RFC 9110, 5.6.3, part of the coding to llhttp
+            # A tab is a blank to RFC 9110, 5.6.3, part of the coding to llhttp.
+            if scan.find_byte(data, 9, colon, stop) < stop:
                 raise Malformed(502, "tab in Transfer-Encoding")
             coding = value
         elif kind == CONNECTION:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 
 from gateway.proxy import scan
+from gateway.proxy.field_names import PLAIN, FieldNames, flat
 from gateway.proxy.heads import Malformed
 from gateway.proxy.lines import TOKEN
 
@@ -22,12 +23,7 @@ MAX_LENGTH = (1 << 63) - 1
 MAX_OPTIONS = 64
 """In Connection: 64 KiB of them cost 5 ms to compare."""
 
-_NOT_LETTERS = bytes(set(range(256)) - set(range(97, 123)))
-
 # What to do with a field. Ints, not an enum: they are compared once per line of every head.
-UNKNOWN = -1
-"""Not spelled as in the tables: `classify_*` knows."""
-PLAIN = 0
 HOST = 1
 CONTENT_LENGTH = 2
 TRANSFER_ENCODING = 3
@@ -138,11 +134,6 @@ REQUEST_KINDS = _table(_PLAIN_REQUEST, _SPECIAL_REQUEST)
 RESPONSE_KINDS = _table(_PLAIN_RESPONSE, _SPECIAL_RESPONSE)
 
 
-def flat(name: bytes) -> bytes:
-    """Letters only, lower case: what is left of a name however it is decorated."""
-    return name.lower().translate(None, _NOT_LETTERS)
-
-
 def classify_request(name: bytes) -> int:
     """What to do with a request field whose name is not spelled as in the table."""
     lower = name.lower()
@@ -151,7 +142,7 @@ def classify_request(name: bytes) -> int:
         return kind
     if TOKEN.fullmatch(name) is None:
         raise Malformed(400, what_is_wrong(name))
-    letters = lower.translate(None, _NOT_LETTERS)
+    letters = flat(name)
     if letters in FRAMING_FLAT:
         raise Malformed(400, "disguised framing field")
     if letters in _RESERVED_FLAT:
@@ -172,60 +163,8 @@ def classify_response(name: bytes) -> int:
     return DROP if flat(name) in FRAMING_FLAT else PLAIN
 
 
-_MASK = 0xFFFFFFFF
-
-
-def fingerprint(letters: bytes) -> int:
-    """A number for a name of which only these letters are left (`flat`)."""
-    found = 5381
-    for letter in letters:
-        found = (found * 33 ^ letter) & _MASK
-    return found
-
-
-_PREFIX = b"xforwarded"
-_OF_PREFIX = fingerprint(_PREFIX)
-_FLAGS = 4096
-
-
-def _flags(kinds: dict[bytes, int], reserved: frozenset[bytes]) -> bytes:
-    """By the end of its fingerprint: may a name be of another kind than PLAIN?"""
-    flags = bytearray(_FLAGS)
-    for letters in {flat(name) for name, kind in kinds.items() if kind != PLAIN} | reserved:
-        flags[fingerprint(letters) % _FLAGS] = 1
-    return bytes(flags)
-
-
-REQUEST_FLAGS = _flags(REQUEST_KINDS, _RESERVED_FLAT | FRAMING_FLAT)
-RESPONSE_FLAGS = _flags(RESPONSE_KINDS, FRAMING_FLAT)
-
-
-def end_of_plain(flags: bytes, data: bytes, at: int, end: int) -> int:
-    """Where the name at data[at] ends, if it is certain that it is a PLAIN field's; -1: look it up.
-
-    For the compiler: one loop where there would be an object, a hash and a look-up for each field.
-    Whatever is not plain, and a few names that are, say -1.
-    """
-    p = data
-    is_token = scan.IS_TOKEN
-    flag = flags
-    begin = at
-    letters = 0
-    found = 5381
-    while at < end:
-        byte = p[at]
-        if not is_token[byte]:
-            break
-        byte |= 32
-        if 97 <= byte <= 122:
-            found = (found * 33 ^ byte) & _MASK
-            letters += 1
-            if letters == 10 and found == _OF_PREFIX:
-                return -1
-        at += 1
-    if at in (begin, end) or p[at] != 58 or flag[found % _FLAGS]:
-        return -1
-    return at
+REQUEST_NAMES = FieldNames(REQUEST_KINDS, _RESERVED_FLAT | FRAMING_FLAT, b"xforwarded")
+RESPONSE_NAMES = FieldNames(RESPONSE_KINDS, FRAMING_FLAT, b"")
 
 
 def what_is_wrong(name: bytes) -> str:

@@ -16,12 +16,17 @@ from __future__ import annotations
 
 import select
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
 
-_EVENTS_A_TURN = 256
+_INTERPRETED = __file__.endswith(".py")
+_EVENTS = 256
+"""Taken at once, at most."""
+_MANY = 8
+_ROUNDS = 4
+"""Where many came at once there are mostly more by now: the loop's own look can wait."""
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 
@@ -29,15 +34,22 @@ Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Poller:
-    """Who waits for which descriptor, and the epoll that knows when it is there."""
+    """Who waits for which descriptor, and the epoll that knows when it is there.
 
-    __slots__ = ("_epoll", "_loop", "_readers", "_writers")
+    `_readers` and `_writers` are by number of the descriptor.
+    """
+
+    __slots__ = ("_epoll", "_events", "_fd", "_loop", "_readers", "_writers")
+
+    _events: Sequence[Any]
+    """Of the C structure, where this is compiled."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._epoll = select.epoll()
-        self._readers: dict[int, Call] = {}
-        self._writers: dict[int, Call] = {}
+        self._fd = self._epoll.fileno()
+        self._readers: list[Call | None] = []
+        self._writers: list[Call | None] = []
 
     def fileno(self) -> int:
         """Readable when somebody is to be called."""
@@ -49,42 +61,60 @@ class Poller:
 
     def add_reader(self, fd: int, call: Call) -> None:
         """Call whenever `fd` can be read or has an error, until `remove_reader`."""
-        self._readers[fd] = call
+        _put(self._readers, fd, call)
         self._watch(fd)
 
     def remove_reader(self, fd: int) -> bool:
         """False if nobody read it."""
-        if self._readers.pop(fd, None) is None:
+        if _get(self._readers, fd) is None:
             return False
+        self._readers[fd] = None
         self._watch(fd)
         return True
 
     def add_writer(self, fd: int, call: Call) -> None:
         """Call whenever `fd` can be written or has an error, until `remove_writer`."""
-        self._writers[fd] = call
+        _put(self._writers, fd, call)
         self._watch(fd)
 
     def remove_writer(self, fd: int) -> bool:
         """False if nobody wrote it."""
-        if self._writers.pop(fd, None) is None:
+        if _get(self._writers, fd) is None:
             return False
+        self._writers[fd] = None
         self._watch(fd)
         return True
 
     def turn(self) -> None:
         """Call whoever waits for something that is there."""
-        readers = self._readers
-        writers = self._writers
-        for fd, events in self._epoll.poll(0, _EVENTS_A_TURN):
-            flags = events
-            if flags & _READ:
-                call = readers.get(fd)
-                if call is not None:
-                    self._call(call)
-            if flags & _WRITE:
-                call = writers.get(fd)
-                if call is not None:
-                    self._call(call)
+        rounds = _ROUNDS
+        while rounds > 0 and self._look() >= _MANY:
+            rounds -= 1
+
+    def _look(self) -> int:
+        """How many descriptors had something; all who wait for it have been called."""
+        if _INTERPRETED:
+            found = self._epoll.poll(0, _EVENTS)
+            for fd, flags in found:
+                self._tell(fd, flags)
+            return len(found)
+        # -1, interrupted: nothing is lost, it tells again.
+        count: int = epoll_wait(self._fd, self._events, _EVENTS, 0)  # type: ignore[name-defined]  # noqa: F821
+        at = 0
+        while at < count:
+            self._tell(self._events[at].fd, self._events[at].events)
+            at += 1
+        return at
+
+    def _tell(self, fd: int, flags: int) -> None:
+        if flags & _READ:
+            call = _get(self._readers, fd)
+            if call is not None:
+                self._call(call)
+        if flags & _WRITE:
+            call = _get(self._writers, fd)
+            if call is not None:
+                self._call(call)
 
     def _watch(self, fd: int) -> None:
         """Tell the epoll what is wanted now.
@@ -92,8 +122,8 @@ class Poller:
         A descriptor that was closed has left the epoll by itself, and its number may
         be another connection's by now: what the epoll knows is found out by trying.
         """
-        wanted = (select.EPOLLIN if fd in self._readers else 0) | (
-            select.EPOLLOUT if fd in self._writers else 0
+        wanted = (select.EPOLLIN if _get(self._readers, fd) is not None else 0) | (
+            select.EPOLLOUT if _get(self._writers, fd) is not None else 0
         )
         try:
             if wanted:
@@ -105,8 +135,8 @@ class Poller:
                 self._epoll.unregister(fd)
         except OSError:
             if wanted:
-                self._readers.pop(fd, None)
-                self._writers.pop(fd, None)
+                _put(self._readers, fd, None)
+                _put(self._writers, fd, None)
                 raise
 
     def _call(self, call: Call) -> None:
@@ -122,6 +152,18 @@ class Poller:
             self._loop.call_exception_handler(
                 {"message": f"Exception in callback {callback!r}", "exception": error}
             )
+
+
+def _get(calls: list[Call | None], fd: int) -> Call | None:
+    return calls[fd] if 0 <= fd < len(calls) else None
+
+
+def _put(calls: list[Call | None], fd: int, call: Call | None) -> None:
+    if fd < 0:
+        raise ValueError(f"{fd} is no descriptor")
+    if fd >= len(calls):
+        calls.extend([None] * (fd + 1 - len(calls)))
+    calls[fd] = call
 
 
 class PolledLoop(uvloop.Loop):

@@ -119,3 +119,53 @@ def test_a_descriptor_that_cannot_be_watched_is_refused() -> None:
         loop = runner.get_loop()
         with open(__file__) as file, pytest.raises(OSError):  # an ordinary file
             loop.add_reader(file.fileno(), lambda: None)
+
+
+def test_more_at_once_than_are_taken_at_once_are_all_called() -> None:
+    with asyncio.Runner(loop_factory=PolledLoop) as runner:
+        loop = runner.get_loop()
+        pairs = [socket.socketpair() for _ in range(400)]
+        seen: list[int] = []
+
+        def take(number: int) -> None:
+            pairs[number][0].recv(1)
+            seen.append(number)
+
+        async def scenario() -> None:
+            for number, (ours, theirs) in enumerate(pairs):
+                loop.add_reader(ours, take, number)
+                theirs.send(b"x")
+            while len(seen) < len(pairs):
+                await asyncio.sleep(0)
+
+        runner.run(asyncio.wait_for(scenario(), 5))
+        assert sorted(seen) == list(range(400))
+        for ours, theirs in pairs:
+            ours.close()
+            theirs.close()
+
+
+def test_who_is_always_readable_does_not_keep_others_from_their_turn() -> None:
+    with asyncio.Runner(loop_factory=PolledLoop) as runner:
+        loop = runner.get_loop()
+        pairs = [socket.socketpair() for _ in range(20)]
+
+        async def scenario() -> None:
+            for ours, theirs in pairs:
+                loop.add_reader(ours, lambda: None)  # which leaves it readable
+                theirs.send(b"x")
+            await asyncio.sleep(0.01)
+
+        runner.run(asyncio.wait_for(scenario(), 5))
+        for ours, theirs in pairs:
+            ours.close()
+            theirs.close()
+
+
+def test_a_number_that_is_none_is_nobodys() -> None:
+    with asyncio.Runner(loop_factory=PolledLoop) as runner:
+        loop = runner.get_loop()
+        assert not loop.remove_reader(-1)
+        assert not loop.remove_writer(10_000)
+        with pytest.raises(ValueError):
+            loop.add_reader(-1, lambda: None)

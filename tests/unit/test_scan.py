@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.proxy import fields, scan
+from gateway.proxy import field_names, fields, scan
 
 TEXT = st.text(alphabet="aZ09-_.:?#~ \t\r\n\x00\x7f\xff", max_size=40).map(
     lambda t: t.encode("latin-1")
@@ -75,18 +76,33 @@ def test_numbers_are_digits_only_and_not_too_many(data: bytes) -> None:
 
 @given(NAMES, st.sampled_from([b":", b" :", b"", b": x: y"]))
 @settings(deadline=None, max_examples=1000)
-def test_a_name_that_is_taken_for_plain_at_once_is_plain(name: bytes, rest: bytes) -> None:
+def test_a_kind_that_is_known_at_once_is_that_of_the_name(name: bytes, rest: bytes) -> None:
     line = name + rest
-    for flags, kinds, classify in (
-        (fields.REQUEST_FLAGS, fields.REQUEST_KINDS, fields.classify_request),
-        (fields.RESPONSE_FLAGS, fields.RESPONSE_KINDS, fields.classify_response),
+    for names, kinds, classify in (
+        (fields.REQUEST_NAMES, fields.REQUEST_KINDS, fields.classify_request),
+        (fields.RESPONSE_NAMES, fields.RESPONSE_KINDS, fields.classify_response),
     ):
-        end = fields.end_of_plain(flags, line, 0, len(line))
-        if end >= 0:
-            found = line[:end]
-            assert line[end : end + 1] == b":" and b":" not in found
+        at_once = names.kind(line, 0, len(line))
+        if at_once != field_names.UNKNOWN:
+            found, colon, _ = line.partition(b":")
             kind = kinds.get(found)
-            assert (classify(found) if kind is None else kind) == fields.PLAIN
+            assert colon
+            assert (classify(found) if kind is None else kind) == at_once
+
+
+@pytest.mark.parametrize("name", [b"Host", b"cookie", b"CONNECTION", b"Content-Length", b"tE"])
+def test_names_of_other_kinds_are_known_at_once_in_any_case(name: bytes) -> None:
+    line = name + b": v"
+    assert fields.REQUEST_NAMES.kind(line, 0, len(line)) == fields.REQUEST_KINDS[name.lower()]
+
+
+@pytest.mark.parametrize(
+    "name", [b"Content_Length", b"X-Forwarded-Any", b"X_Real_IP", b"Hos", b"HostT", b"Co-okie", b""]
+)
+def test_disguised_names_are_looked_up_or_plain_as_they_are(name: bytes) -> None:
+    line = name + b": v"
+    kind = fields.REQUEST_NAMES.kind(line, 0, len(line))
+    assert kind == field_names.UNKNOWN or kind == fields.classify_request(name)
 
 
 def test_plain_names_are_known_at_once_as_a_rule() -> None:
@@ -94,6 +110,6 @@ def test_plain_names_are_known_at_once_as_a_rule() -> None:
     known = [
         name
         for name in common
-        if fields.end_of_plain(fields.REQUEST_FLAGS, name + b": v", 0, len(name) + 3) == len(name)
+        if fields.REQUEST_NAMES.kind(name + b": v", 0, len(name) + 3) == field_names.PLAIN
     ]
     assert len(known) >= len(common) - 1
