@@ -27,6 +27,7 @@ import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -43,12 +44,16 @@ from .clock import SystemClock
 from .controller import Controller
 from .health import HealthChecker
 from .launched import Launched
+from .observing import Source
 from .providers.process import ProcessProvider
 from .publisher import Publisher
 from .releases import ReleaseDriver
 from .removal import Remover
 from .store.base import Store, StoreRefused, StoreUnavailable
 from .store.factory import make_store
+
+if TYPE_CHECKING:
+    from .providers.docker.provider import DockerProvider
 
 log = logging.getLogger("gateway.control")
 
@@ -117,12 +122,15 @@ class Control:
         controller = Controller(store, publisher, settings, self._clock, checker)
         folder = Path(settings.state_dir)
         provider = ProcessProvider(controller, supervisor.send, self._clock, folder)
+        docker = self._docker(controller)
         self._spawn("supervisor", self._listen(supervisor, controller, publisher, provider))
         self._spawn("beat", self._beat(supervisor))
 
         last = snapshot_file.read(settings.snapshot_file)
         await self._wait_table(provider)
         provider.report()
+        if docker is not None:
+            await docker.look_first()
         try:
             await controller.start(given.floor, last[1] if last is not None else None)
         except (StoreRefused, StoreUnavailable) as refused:
@@ -137,6 +145,8 @@ class Control:
         self._spawn("workers", publisher.serve(socket.socket(fileno=given.link_fd)))
         self._spawn("snapshot file", publisher.keep_file())
         self._spawn("inbox", controller.run())
+        if docker is not None:
+            self._spawn("docker", docker.run())
         with suppress(TimeoutError):
             async with asyncio.timeout(ROSTER_WAIT_S):
                 await self._has_roster.wait()
@@ -149,7 +159,7 @@ class Control:
         code = await self._wait_for_end()
         controller.is_stopping = True
         await end_api()
-        await self._close(store, publisher, checker)
+        await self._close(store, publisher, checker, docker)
         return code
 
     async def _open_api(
@@ -221,6 +231,16 @@ class Control:
                 case Type.STOP:
                     self._is_told_to_stop.set()
 
+    def _docker(self, controller: Controller) -> DockerProvider | None:
+        """The Docker provider, where the configuration asks for it; else it is not even loaded."""
+        settings = self._settings.providers.docker
+        if settings is None:
+            return None
+        from .providers.docker.provider import DockerProvider
+
+        controller.expect(Source.DISCOVERED)
+        return DockerProvider(settings.socket, controller, self._clock)
+
     def _tls(self, settings: Settings) -> ClientContexts:
         """Whom to believe, by the present settings."""
         authorities = settings.authorities if isinstance(settings, GivenSettings) else None
@@ -272,9 +292,17 @@ class Control:
                     await asyncio.sleep(0.01)
         return EXIT_REFUSED
 
-    async def _close(self, store: Store, publisher: Publisher, checker: HealthChecker) -> None:
+    async def _close(
+        self,
+        store: Store,
+        publisher: Publisher,
+        checker: HealthChecker,
+        docker: DockerProvider | None,
+    ) -> None:
         await self._end_tasks()
         await checker.close()
+        if docker is not None:
+            await docker.close()
         await publisher.close()
         await store.close()
 

@@ -17,7 +17,7 @@ from enum import Enum
 from gateway.core.compile import UNRESOLVED, condition
 from gateway.core.differences import changed, gone
 from gateway.core.model import Health, Instance, InstanceId, ServiceId
-from gateway.core.observed import Observed, is_ip
+from gateway.core.observed import Observed, RouteProblem, is_ip
 from gateway.core.snapshot import Condition, Snapshot
 from gateway.core.state import State
 
@@ -64,13 +64,15 @@ class LaunchReport:
 
     `instances` are those that run and are wanted or being retired; `running` names
     every service with a process, those included whose processes are being stopped.
-    `ailing` are instances that the provider itself does not call healthy, and why.
+    `ailing` are instances that the provider itself does not call healthy, and why;
+    `problems` what keeps services from routes that they ask for.
     """
 
     instances: Mapping[ServiceId, tuple[Instance, ...]] = field(default_factory=dict)
     retiring: frozenset[InstanceId] = frozenset()
     running: frozenset[ServiceId] = frozenset()
     ailing: Mapping[InstanceId, str] = field(default_factory=dict)
+    problems: tuple[RouteProblem, ...] = ()
 
 
 @dataclass(slots=True)
@@ -121,11 +123,13 @@ class Observing:
         retiring: frozenset[InstanceId],
         running: frozenset[ServiceId] | None,
         ailing: Mapping[InstanceId, str],
+        problems: tuple[RouteProblem, ...],
     ) -> None:
         """What all providers say about what runs."""
         known = self.observed
-        if (known.retiring, known.running, known.ailing) != (retiring, running, ailing):
-            self.observed = replace(known, retiring=retiring, running=running, ailing=ailing)
+        after = replace(known, retiring=retiring, running=running, ailing=ailing, problems=problems)
+        if after != known:
+            self.observed = after
 
     def forget_unknown(self) -> None:
         """Drop what was recalled of instances that nobody reports any more."""

@@ -107,6 +107,7 @@ class Projection:
             frozenset().union(*(r.retiring for r in reports)),
             None if missing else frozenset().union(*(r.running for r in reports)),
             {instance: why for r in reports for instance, why in r.ailing.items()},
+            tuple(problem for r in reports for problem in r.problems),
         )
         self._take_instances(state)
 

@@ -16,8 +16,7 @@ the same again changes nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from .commands import TakeDiscovered
 from .decided import Decided, with_routes, with_service
@@ -31,41 +30,9 @@ from .model import (
     ServiceId,
 )
 from .names import quote
+from .observed import RouteProblem, Trouble
 from .registration import FIRST_WEIGHT, is_last_with_traffic
 from .state import State
-
-
-class Trouble(StrEnum):
-    """Why a route that was asked for is not served as its labels say; the metric's `reason`."""
-
-    INVALID_LABEL = "invalid_label"
-    INVALID_NAME = "invalid_name"
-    """The application or the service cannot be called so."""
-    ROUTE_CONFLICT = "route_conflict"
-    """Another service has the route."""
-    SERVICE_EXISTS = "service_exists"
-    """The gateway was told of a service, or an application, of this name."""
-    LABELS_DIFFER = "labels_differ"
-    """Containers of one service say different things."""
-    NO_ADDRESS = "no_address"
-    """The container, or this port of it, cannot be reached from here."""
-    PORT_CLOSED = "port_closed"
-    """Nothing listens on this port of the container."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouteProblem:
-    """Something wrong with one route of one service that was found.
-
-    `route` is its id, or what stands in its place where that is no route.
-    """
-
-    route: str
-    service: ServiceId
-    reason: Trouble
-    message: str
-    where: str = ""
-    """The container and label."""
 
 
 def take_discovered(state: State, command: TakeDiscovered) -> Decided:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import ip_address
 
 from .model import (
@@ -21,6 +22,39 @@ from .model import (
     ServiceId,
     UpstreamTls,
 )
+
+
+class Trouble(StrEnum):
+    """Why a route that was asked for is not served as its labels say; the metric's `reason`."""
+
+    INVALID_LABEL = "invalid_label"
+    INVALID_NAME = "invalid_name"
+    """The application or the service cannot be called so."""
+    ROUTE_CONFLICT = "route_conflict"
+    """Another service has the route."""
+    SERVICE_EXISTS = "service_exists"
+    """The gateway was told of a service, or an application, of this name."""
+    LABELS_DIFFER = "labels_differ"
+    """Containers of one service say different things."""
+    NO_ADDRESS = "no_address"
+    """The container, or this port of it, cannot be reached from here."""
+    PORT_CLOSED = "port_closed"
+    """Nothing listens on this port of the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteProblem:
+    """Something wrong with one route of one service that was found.
+
+    `route` is its id, or what stands in its place where that is no route.
+    """
+
+    route: str
+    service: ServiceId
+    reason: Trouble
+    message: str
+    where: str = ""
+    """The container and label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +74,8 @@ class Observed:
     """Services with a process of a launcher, stopping ones included; None: not known yet."""
     ailing: Mapping[InstanceId, str] = field(default_factory=dict)
     """Instances that their provider does not call healthy, whatever our checks say, and why."""
+    problems: tuple[RouteProblem, ...] = ()
+    """What keeps services that were found running from their routes."""
 
     def health_of(self, instance: InstanceId) -> Health:
         """The verdict of the active checks of an instance; its provider can only worsen it."""

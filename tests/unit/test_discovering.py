@@ -18,10 +18,10 @@ from gateway.core.commands import (
     TakeDiscovered,
 )
 from gateway.core.decide import decide
-from gateway.core.discovering import RouteProblem, Trouble, conflicts
+from gateway.core.discovering import conflicts
 from gateway.core.errors import Code, Refused
 from gateway.core.model import Claim, Discovery, Endpoint, RouteId, Service, ServiceId
-from gateway.core.observed import Observed
+from gateway.core.observed import Observed, RouteProblem, Trouble
 from gateway.core.release import Application, OnDeadline, Strategy, Template
 from gateway.core.state import State
 

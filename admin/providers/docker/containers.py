@@ -73,6 +73,8 @@ class Container:
     network_mode: str = ""
     attachments: tuple[Attachment, ...] = ()
     publications: tuple[Publication, ...] = ()
+    exposed: tuple[int, ...] = ()
+    """TCP ports that the image or the container names."""
 
     @property
     def short_id(self) -> str:
@@ -122,6 +124,7 @@ def container_of(given: Mapping[str, Any]) -> Container | None:
         network_mode=_text(_map(given.get("HostConfig")).get("NetworkMode")),
         attachments=tuple(_attachments(_map(given.get("NetworkSettings")).get("Networks"))),
         publications=tuple(_publications(given.get("Ports"))),
+        exposed=tuple(sorted(_exposed(given.get("Ports")))),
     )
 
 
@@ -167,6 +170,15 @@ def _publications(given: object) -> list[Publication]:
         if one.get("Type") == "tcp" and type(inside) is int and type(outside) is int and outside:
             found.append(Publication(inside, _text(one.get("IP")), outside))
     return sorted(found, key=lambda p: (p.container_port, ":" in p.host_ip, p.host_port))
+
+
+def _exposed(given: object) -> set[int]:
+    listed = [_map(value) for value in given] if isinstance(given, list) else []
+    return {
+        port
+        for one in listed
+        if one.get("Type") == "tcp" and (port := _whole(one.get("PrivatePort")))
+    }
 
 
 def _map(given: object) -> Mapping[str, Any]:
