@@ -10,6 +10,7 @@ Invariants:
   it has passed once it is asked again sooner than in its interval;
 * the first failure of an unknown instance is a verdict, later changes take `rise`
   passes or `fall` failures in a row;
+* a question that did not reach an instance changes nothing;
 * only changes of the verdict are reported; why the last check failed is kept for people;
 * at most `at_once` checks are under way; a check that takes long delays no other
   instance's but by that bound.
@@ -38,7 +39,7 @@ from gateway.runtime.settings import CheckSettings
 from gateway.runtime.tls_contexts import ClientContexts
 
 from .clock import Clock
-from .probes import Probe, Question, Surroundings, probe
+from .probes import Inside, NotAsked, Probe, Question, Surroundings, probe
 from .resolver import Lookup, Resolver, look_up
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Streak:
         return True
 
 
-def nowhere(instance: InstanceId) -> Surroundings | str:
+def nowhere(instance: InstanceId) -> Surroundings | Inside | str:
     """Commands cannot be run here."""
     return "there is nothing here that could run a command"
 
@@ -157,7 +158,7 @@ class HealthChecker:
         probe: Probe = probe,
         lookup: Lookup = look_up,
         at_once: int = AT_ONCE,
-        surroundings: Callable[[InstanceId], Surroundings | str] = nowhere,
+        surroundings: Callable[[InstanceId], Surroundings | Inside | str] = nowhere,
         context: Callable[[bool], ssl.SSLContext] | None = None,
     ) -> None:
         self._report = report
@@ -225,6 +226,10 @@ class HealthChecker:
         while True:
             try:
                 reached, why_not = await self._check(target, address)
+            except NotAsked as error:
+                log.debug("%s was not asked: %s", target.instance, error)
+                await self._clock.sleep(target.interval_s)
+                continue
             except Exception as error:  # whatever it is, the instance has not passed
                 log.exception("the check of %s broke", target.instance)
                 reached, why_not = None, f"the check broke: {error}"
@@ -279,7 +284,7 @@ class HealthChecker:
 
     async def _check_beside(self, target: Target) -> tuple[str | None, str | None]:
         """The same, where it is not the instance's address that is asked."""
-        around = Surroundings()
+        around: Surroundings | Inside = Surroundings()
         if target.kind is CheckKind.COMMAND:
             found = self._surroundings(target.instance)
             if isinstance(found, str):

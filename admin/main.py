@@ -116,7 +116,9 @@ class Control:
             lambda *report: controller.report_health(*report),
             self._clock,
             random.random,
-            surroundings=lambda instance: provider.surroundings(instance),
+            surroundings=lambda instance: (
+                (docker and docker.surroundings(instance)) or provider.surroundings(instance)
+            ),
             context=lambda verify: self._tls(controller.settings).get(verify),
         )
         controller = Controller(store, publisher, settings, self._clock, checker)

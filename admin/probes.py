@@ -53,6 +53,17 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """Where the instance is: `run` runs a command there, and says why it has not passed."""
+
+    run: Callable[[tuple[str, ...]], Awaitable[str | None]]
+
+
+class NotAsked(Exception):  # noqa: N818 - says what happened
+    """The question did not reach the instance, so the answer is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What to ask where. `authority` is the Host field of an HTTP check."""
 
@@ -63,7 +74,7 @@ class Question:
     authority: str
     timeout_s: float
     command: tuple[str, ...] = ()
-    surroundings: Surroundings = Surroundings()
+    surroundings: Surroundings | Inside = Surroundings()
     tls: tuple[ssl.SSLContext, str] | None = None
     """Whom to believe, and the name to ask for; None: plain http."""
 
@@ -73,13 +84,16 @@ Probe = Callable[[Question], Awaitable[str | None]]
 
 
 async def probe(question: Question) -> str | None:
-    """Ask once. Never raises but for being cancelled."""
+    """Ask once. Never raises but for being cancelled, and `NotAsked`."""
     try:
         async with asyncio.timeout(question.timeout_s):
             match question.kind:
                 case CheckKind.RUNNING:
                     return None
+                case CheckKind.COMMAND if isinstance(question.surroundings, Inside):
+                    return await question.surroundings.run(question.command)
                 case CheckKind.COMMAND:
+                    assert isinstance(question.surroundings, Surroundings)
                     return await _run(question.command, question.surroundings)
             return await _ask(question)
     except TimeoutError:
@@ -152,7 +166,7 @@ async def _read_farewell(reader: asyncio.StreamReader) -> None:
 async def _run(command: tuple[str, ...], surroundings: Surroundings) -> str | None:
     """None: it ended with 0."""
     program, *arguments = command
-    with _output() as (theirs, last_words):
+    with _output() as (theirs, all_words):
         try:
             process = await asyncio.create_subprocess_exec(
                 program,
@@ -174,8 +188,15 @@ async def _run(command: tuple[str, ...], surroundings: Surroundings) -> str | No
                 os.killpg(process.pid, signal.SIGKILL)
             # Reaped also when the time is over, or it would stay as a zombie.
             await process.wait()
-        said = last_words()
+        said = all_words()
     return None if code == 0 else f"the command ended with {code}{said}"
+
+
+def last_words(output: bytes) -> str:
+    """The last line of a command's output, to put behind what is told of its end."""
+    lines = output.decode("utf-8", "replace").strip().splitlines()
+    shown = "".join(c if c.isprintable() else " " for c in lines[-1]) if lines else ""
+    return f": {shown[:WORDS_MAX]}" if shown else ""
 
 
 @contextmanager
@@ -194,15 +215,13 @@ def _output() -> Iterator[tuple[int, Callable[[], str]]]:
             if not data:
                 loop.remove_reader(ours)
 
-    def last_words() -> str:
+    def all_words() -> str:
         read()
-        lines = kept.decode("utf-8", "replace").strip().splitlines()
-        shown = "".join(c if c.isprintable() else " " for c in lines[-1]) if lines else ""
-        return f": {shown[:WORDS_MAX]}" if shown else ""
+        return last_words(kept)
 
     loop.add_reader(ours, read)
     try:
-        yield theirs, last_words
+        yield theirs, all_words
     finally:
         loop.remove_reader(ours)
         os.close(ours)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from admin.health import HealthChecker, targets_of
-from admin.probes import OUTPUT_MAX, Question, Surroundings, probe
+from admin.probes import OUTPUT_MAX, NotAsked, Question, Surroundings, probe
 from gateway.core.model import Check, CheckKind, Claim, Health, Instance, InstanceId, Service
 from gateway.runtime.settings import CheckSettings
 from tests.support.clocks import FakeClock
@@ -108,6 +108,7 @@ class Stage:
         self.clock = FakeClock()
         self.asked: list[Question] = []
         self.answer: str | None = None
+        self.reaches = True
         self.verdicts: list[Health] = []
         self.checker = HealthChecker(
             lambda _, verdict, address: self.verdicts.append(verdict),
@@ -119,6 +120,8 @@ class Stage:
 
     async def ask(self, question: Question) -> str | None:
         self.asked.append(question)
+        if not self.reaches:
+            raise NotAsked("nobody is there to ask")
         return self.answer
 
     def watch(self, check: Check, *, is_there: bool = True) -> None:
@@ -136,6 +139,23 @@ def test_a_command_is_asked_with_the_surroundings_of_its_instance() -> None:
         assert (asked.kind, asked.command) == (CheckKind.COMMAND, ("is-up", "now"))
         assert asked.surroundings == Surroundings(ENVIRONMENT)
         assert stage.verdicts == [Health.HEALTHY]
+        await stage.checker.close()
+
+    run(go())
+
+
+def test_a_question_that_does_not_reach_the_instance_changes_nothing() -> None:
+    async def go() -> None:
+        stage = Stage()
+        stage.watch(Check(CheckKind.COMMAND, command=("is-up",)))
+        await stage.clock.advance(0)
+        stage.reaches = False
+        await stage.clock.advance(100)
+        assert len(stage.asked) > 10
+        assert stage.verdicts == [Health.HEALTHY]
+        stage.reaches, stage.answer = True, "no"
+        await stage.clock.advance(100)
+        assert stage.verdicts == [Health.HEALTHY, Health.UNHEALTHY]
         await stage.checker.close()
 
     run(go())

@@ -1,0 +1,70 @@
+"""Commands that check an instance, run inside of its container.
+
+A command that takes too long goes on in there, as the Engine cannot end it. So the next
+one begins only when it has ended; until then the instance has not passed. When the Engine
+cannot be asked, nothing is known: that is no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from admin.probes import OUTPUT_MAX, NotAsked, last_words
+
+from .engine import Engine, EngineGone, EngineRefused, NoSuchThing
+
+
+class Running(Protocol):
+    """A command that was begun."""
+
+    async def inspect(self) -> dict[str, object]:
+        """Whether it runs, and with what it ended."""
+
+
+class Execs:
+    """See the module."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._open: dict[str, Running] = {}
+        """By container: what has not been seen to end."""
+
+    async def run(self, container: str, command: Sequence[str]) -> str | None:
+        """None: it ended with 0; else why that is no pass. Raises `NotAsked`."""
+        try:
+            if await self._still_runs(container):
+                return "the command of the check before has not ended yet"
+            return await self._run(container, command)
+        except NoSuchThing:
+            return "its container is gone"
+        except EngineRefused as refused:
+            return f"the command cannot be run: {refused}"
+        except EngineGone as gone:
+            raise NotAsked(str(gone)) from None
+
+    async def _still_runs(self, container: str) -> bool:
+        begun = self._open.get(container)
+        if begun is None:
+            return False
+        try:
+            with self._engine.asking():
+                runs = bool((await begun.inspect()).get("Running"))
+        except NoSuchThing:
+            runs = False  # with its container it is forgotten too
+        if not runs:
+            self._open.pop(container, None)
+        return runs
+
+    async def _run(self, container: str, command: Sequence[str]) -> str | None:
+        kept = b""
+        with self._engine.asking() as docker:
+            begun = await docker.containers.container(container).exec(command)
+            self._open[container] = begun
+            async with begun.start(detach=False) as output:
+                while (message := await output.read_out()) is not None:
+                    kept = (kept + message.data)[-OUTPUT_MAX:]
+            ended = await begun.inspect()
+        self._open.pop(container, None)
+        code = ended.get("ExitCode")
+        return None if code == 0 else f"the command ended with {code}{last_words(kept)}"
