@@ -15,8 +15,13 @@ and the supervisor starts a new one. Workers serve on meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import gc
+
+if __name__ == "__main__":
+    # What is imported stays: until the API answers, looking for garbage is in vain.
+    gc.disable()
+
+import asyncio
 import logging
 import os
 import random
@@ -156,6 +161,7 @@ class Control:
         # What was loaded so far mostly lives as long as the process: keep the collector off
         # it, or a look at everything holds up one change in a hundred.
         gc.freeze()
+        gc.enable()
         supervisor.send(messages.ready())
 
         code = await self._wait_for_end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ def run(config: Path | None) -> None:
     TERM drains and stops, HUP reads the configuration again, USR1 reopens logs, USR2 has
     the program take over that is installed now, without a pause in service. A configuration, port or folder that can't be used: a line saying so and exit code 2.
     """
+    # What is imported stays: `running` looks for garbage again when all is there.
+    gc.disable()
     from gateway.runtime import running, upgrade
     from gateway.runtime.settings import Settings
 

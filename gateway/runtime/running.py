@@ -9,6 +9,7 @@ Exit codes: 0 stopped; 1 children kept failing before the gateway was ever up;
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,8 @@ def run(
             supervisor = Supervisor(
                 settings, config_path, programs, patience, held, signals, manager, handed
             )
+            gc.freeze()
+            gc.enable()
             code, why = supervisor.run()
         finally:
             held.close()

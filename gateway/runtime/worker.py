@@ -18,8 +18,13 @@ that a new gateway can have the addresses, and finishes what is open.
 
 from __future__ import annotations
 
-import asyncio
 import gc
+
+if __name__ == "__main__":
+    # What is imported stays: until it all serves (`_settle`), looking for garbage is in vain.
+    gc.disable()
+
+import asyncio
 import logging
 import os
 import resource
@@ -49,6 +54,8 @@ CONTROL_WAIT_S = 1.0
 """How long a start waits for the control process to send what it has."""
 ANSWER_WAIT_S = 1.0
 """How long a worker that was told to leave waits for the supervisor's terms."""
+SETTLE_S = 1.0
+"""After so long it is no start any more; who waited for it has been served."""
 HEALTH = "health"
 
 
@@ -114,6 +121,13 @@ def _allow_descriptors() -> None:
     with suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _settle() -> None:
+    """What was loaded so far lives as long as the process: keep the collector off it."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 class Worker:
@@ -191,9 +205,7 @@ class Worker:
         self._adjust()
         self._supervisor.send(messages.ready())
         log.info("serving generation %d", self._control.snapshot.generation)
-        # What was loaded so far lives as long as the process: keep the collector off it.
-        gc.collect()
-        gc.freeze()
+        asyncio.get_running_loop().call_later(SETTLE_S, _settle)
 
     def _recall(self) -> None:
         """Take the snapshot file, unless it is the one already taken."""
