@@ -42,7 +42,7 @@ from .audit import (
 )
 from .clock import Clock
 from .inbox import Ask, Done, Inbox, Mail
-from .observing import EjectionReport, HealthReport, LaunchReport, Source
+from .observing import EjectionReport, HealthReport, LaunchReport, ProviderReport, Source
 from .projection import Checks, Projection
 from .publisher import Applied, Publisher, WorkerStatus
 from .store.base import StaleRevision, Store, StoreUnavailable
@@ -208,6 +208,10 @@ class Controller:
         """What a provider has running, all of it."""
         self._inbox.report_launched(report, source)
 
+    def report_provider(self, name: str, problem: str | None) -> None:
+        """Can a provider be asked? None: yes; else why not: what it said last counts."""
+        self._inbox.report(ProviderReport(name, problem))
+
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on."""
         self.settings = settings
@@ -263,7 +267,11 @@ class Controller:
         until = self._clock.monotonic() + FIRST_VERDICTS_S
         while missing and self._clock.monotonic() < until:
             await self._inbox.wait(until)
-            missing.difference_update(report.instance for report in self._inbox.reports)
+            missing.difference_update(
+                report.instance
+                for report in self._inbox.reports
+                if isinstance(report, HealthReport)
+            )
         if missing:
             log.warning("%d instances have not been checked in time", len(missing))
         self._take_reports(self._inbox.take(asks_max=0))

@@ -39,7 +39,15 @@ class EjectionReport:
     until: float
 
 
-Report = HealthReport | EjectionReport
+@dataclass(frozen=True, slots=True)
+class ProviderReport:
+    """Can a provider be asked? `problem` None: yes; else what it said last counts."""
+
+    name: str
+    problem: str | None
+
+
+Report = HealthReport | EjectionReport | ProviderReport
 
 
 class Source(Enum):
@@ -140,8 +148,11 @@ class Observing:
         """Take in verdicts first, then ejections, which depend on them."""
         health: dict[InstanceId, Health] = {}
         addresses: dict[InstanceId, str] = {}
+        providers: dict[str, str | None] = {}
         for report in reports:
-            if isinstance(report, HealthReport) and (at := self._at.get(report.instance)):
+            if isinstance(report, ProviderReport):
+                providers[report.name] = report.problem
+            elif isinstance(report, HealthReport) and (at := self._at.get(report.instance)):
                 health[report.instance] = report.verdict
                 if report.address and not is_ip(at.host):
                     addresses[report.instance] = report.address
@@ -150,6 +161,8 @@ class Observing:
             known = replace(known, health={**known.health, **health})
         if addresses:
             known = replace(known, addresses={**known.addresses, **addresses})
+        if providers:
+            known = replace(known, providers={**known.providers, **providers})
         self.observed = known
         for report in reports:
             if isinstance(report, EjectionReport):

@@ -158,6 +158,39 @@ class PolicyAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class ProblemAnswer:
+    """Why a route that a service was found to ask for is not served as its labels say."""
+
+    route: str
+    """The route, or what stands in its place where that is no route."""
+    service: str
+    reason: str
+    """invalid_label, invalid_name, route_conflict, service_exists, labels_differ, no_address,
+    port_closed."""
+    message: str
+    where: str
+    """The container and its label; empty: it is about all of the service's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderAnswer:
+    """Who says where instances are."""
+
+    name: str
+    up: bool
+    problem: str | None
+    """Why it cannot be asked; what it said last counts until it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemList:
+    """What is wrong with services that were found running, and who looks for them."""
+
+    problems: Sequence[ProblemAnswer]
+    providers: Sequence[ProviderAnswer]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteAnswer:
     """A route."""
 
@@ -170,6 +203,8 @@ class RouteAnswer:
     services: Sequence[RouteService]
     held: bool
     """Only selectors lead here, until the release that made it is first given traffic."""
+    problems: Sequence[ProblemAnswer]
+    """Of services that ask for it, whether they are on it or not."""
     policy: PolicyAnswer
     effective: PolicyAnswer | None
     """What is in force; null until it is first published."""
@@ -281,6 +316,14 @@ class LimitsAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryAnswer:
+    """A service that was found running."""
+
+    gone_since: str | None
+    """Since when nothing of it runs; null: something does."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceAnswer:
     """A service."""
 
@@ -304,6 +347,10 @@ class ServiceAnswer:
     health: CheckAnswer | None
     """Its check; null: a TCP check of the routed port."""
     limits: LimitsAnswer
+    discovered: DiscoveryAnswer | None
+    """Nobody asked for it: it was found running, by its labels; null: somebody asked."""
+    problems: Sequence[ProblemAnswer]
+    """Of its routes, where they are not served as its labels say."""
     instances: Sequence[InstanceAnswer]
     in_flight: int
     websockets: int

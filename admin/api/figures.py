@@ -108,7 +108,8 @@ def control_facts(controller: Controller, now: float) -> ControlFacts:
             for route in snapshot.routes.values()
             for member in route.members
         },
-        invalid_routes=list(_invalid(snapshot)),
+        invalid_routes=list(dict.fromkeys((*_invalid(snapshot), *_not_as_asked(controller)))),
+        providers={name: why is None for name, why in controller.observed.providers.items()},
         instances=Counter(
             (service.id, instance.condition.value)
             for service in snapshot.services.values()
@@ -161,6 +162,11 @@ def _invalid(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         reason = _reason(route, usable)
         if reason is not None:
             yield route.id, reason
+
+
+def _not_as_asked(controller: Controller) -> Iterator[tuple[str, str]]:
+    """Routes that are not served as the labels of containers say, with the reason."""
+    return ((p.route, p.reason.value) for p in controller.observed.problems)
 
 
 def _reason(route: SnapshotRoute, usable: set[ServiceId]) -> str | None:

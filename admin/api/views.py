@@ -17,6 +17,7 @@ from gateway.core.model import (
     Check,
     CheckKind,
     Claim,
+    Discovery,
     Instance,
     InstanceId,
     Route,
@@ -27,7 +28,7 @@ from gateway.core.model import (
     shares,
 )
 from gateway.core.names import short_names, weights_by_name
-from gateway.core.observed import Observed
+from gateway.core.observed import Observed, RouteProblem
 from gateway.core.release import Colour, Release
 from gateway.core.snapshot import Snapshot, SnapshotRoute
 from gateway.core.state import Changes, State
@@ -98,6 +99,7 @@ class View:
             policy=_policy(route.policy),
             effective=None if compiled is None else _effective(compiled),
             traffic=answers.traffic(self._report.routes.get(route.id)),
+            problems=[problem_answer(p) for p in self.observed.problems if p.route == route.id],
         )
 
     def _route_service(
@@ -137,6 +139,8 @@ class View:
             instances=self.instances(service),
             in_flight=work.in_flight,
             websockets=work.websockets,
+            discovered=None if service.discovery is None else _discovery(service.discovery),
+            problems=[problem_answer(p) for p in self.observed.problems if p.service == service.id],
         )
 
     def claims(self, service: Service) -> list[answers.ClaimAnswer]:
@@ -243,6 +247,22 @@ def _effective(route: SnapshotRoute) -> answers.PolicyAnswer:
         internal=route.internal,
         spill=route.spill,
     )
+
+
+def problem_answer(problem: RouteProblem) -> answers.ProblemAnswer:
+    """What is wrong with a route of a service that was found."""
+    return answers.ProblemAnswer(
+        route=problem.route,
+        service=problem.service,
+        reason=problem.reason,
+        message=problem.message,
+        where=problem.where,
+    )
+
+
+def _discovery(discovery: Discovery) -> answers.DiscoveryAnswer:
+    since = discovery.gone_since
+    return answers.DiscoveryAnswer(None if since is None else answers.rfc3339(since))
 
 
 def tls_answer(tls: UpstreamTls) -> answers.TlsAnswer:

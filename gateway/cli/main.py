@@ -23,6 +23,7 @@ COMMANDS = {
     "drain": "drain",
     "explain": "explain",
     "logs": "logs",
+    "problems": "problems",
     "release": "releases",
     "releases": "releases",
     "remove": "remove",

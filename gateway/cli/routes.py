@@ -27,6 +27,9 @@ def routes(target: Target, as_json: bool) -> None:
         (row for route in found for row in rows(route)),
         empty="no routes yet; see: gateway services register --help",
     )
+    wrong = sum(len(route.get("problems", ())) for route in found)
+    if wrong:
+        click.echo(f"{wrong} of what containers ask for is not served; see: gateway problems")
 
 
 def rows(route: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:

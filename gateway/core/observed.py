@@ -76,6 +76,8 @@ class Observed:
     """Instances that their provider does not call healthy, whatever our checks say, and why."""
     problems: tuple[RouteProblem, ...] = ()
     """What keeps services that were found running from their routes."""
+    providers: Mapping[str, str | None] = field(default_factory=dict)
+    """Those that can be lost, by name: why one cannot be asked; None: it can."""
 
     def health_of(self, instance: InstanceId) -> Health:
         """The verdict of the active checks of an instance; its provider can only worsen it."""

@@ -255,7 +255,13 @@ METRICS: tuple[Metric, ...] = (
         "gateway_route_invalid",
         Kind.GAUGE,
         ("route", "reason"),
-        "1 for a route that cannot serve as it stands, with the reason.",
+        "1 for a route that cannot serve as it stands, or not as labels say, with the reason.",
+    ),
+    _control(
+        "gateway_provider_up",
+        Kind.GAUGE,
+        ("provider",),
+        "1 while a provider (docker) can be asked where instances are, 0 while what it said last counts.",
     ),
     _control(
         "gateway_instances",

@@ -61,6 +61,8 @@ class ControlFacts:
     """By route and service."""
     invalid_routes: Iterable[tuple[str, str]] = ()
     """Route and reason (a word, such as `no_weight`)."""
+    providers: Mapping[str, bool] = field(default_factory=dict)
+    """By name: can it be asked?"""
     instances: Mapping[tuple[ServiceId, str], int] = field(default_factory=dict)
     """By service and state (`up`, `draining`, `ejected`, `down`)."""
     release_phases: Mapping[str, tuple[Phase, float]] = field(default_factory=dict)
@@ -218,6 +220,7 @@ def _known(
             for (route, service), weight in facts.weights.items()
         ],
         "gateway_route_invalid": [(labels, 1) for labels in facts.invalid_routes],
+        "gateway_provider_up": [((name,), int(is_up)) for name, is_up in facts.providers.items()],
         "gateway_instances": [
             ((*split_service_id(service), state), count)
             for (service, state), count in facts.instances.items()

@@ -35,6 +35,7 @@ CONTRACT = {
     "gateway_sticky_requests_total": "route application service result",
     "gateway_route_weight": "route application service",
     "gateway_route_invalid": "route reason",
+    "gateway_provider_up": "provider",
     "gateway_instances": "application service state",
     "gateway_open_connections": "entrypoint",
     "gateway_websockets_open": "application service",

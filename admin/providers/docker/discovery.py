@@ -39,6 +39,7 @@ from .world import World
 
 log = logging.getLogger(__name__)
 
+NAME = "docker"
 STOPPING_S = 600.0
 """How long a container that was told to stop, and runs on, counts as one that is about to end."""
 RETRY_S = 2.0
@@ -80,6 +81,7 @@ class Discovery:
         self._must_list = asyncio.Event()
         self._must_look_at_ports = asyncio.Event()
         engine.on_open(self._must_list.set)
+        engine.on_change(lambda: world.report_provider(NAME, engine.problem))
         engine.on_event(self._take)
         world.on_change(self._follow)
         world.on_observed(self._must_look_at_ports.set)

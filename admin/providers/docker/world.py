@@ -37,6 +37,9 @@ class World(Protocol):
     def report_launched(self, report: LaunchReport, source: Source) -> None:
         """What runs now."""
 
+    def report_provider(self, name: str, problem: str | None) -> None:
+        """Can the Engine be asked? Else why not."""
+
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Call after changes of the desired state."""
 

@@ -1,0 +1,33 @@
+"""`gateway problems`: what is wrong with services that were found running."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli.options import Target, admin_options, json_option
+
+
+@click.command()
+@json_option
+@admin_options
+def problems(target: Target, as_json: bool) -> None:
+    """List routes that are not served as the labels of containers say."""
+    from gateway.cli.client import path
+    from gateway.cli.output import print_json, print_table
+
+    answer = target.client().get(path("problems"))
+    if as_json:
+        print_json(answer)
+        return
+    for provider in answer["providers"]:
+        if not provider["up"]:
+            click.echo(f"{provider['name']} cannot be asked, what it said last counts:")
+            click.echo(f"  {provider['problem']}")
+    print_table(
+        ("ROUTE", "SERVICE", "REASON", "WHERE", "WHAT"),
+        (
+            (found["route"], found["service"], found["reason"], found["where"], found["message"])
+            for found in answer["problems"]
+        ),
+        empty="every route is served as the labels of containers say",
+    )
