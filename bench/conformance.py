@@ -2,7 +2,8 @@
 
 The list is a program of its own that is not in this repository (`--conformance PATH`): it plays
 client and origin, sends raw bytes, and looks at what arrives at either end. What the peers reach
-on the same list was measured once, on a machine like this one, and is given here as it was.
+on the same list was measured once, on a machine like this one, and is given here as it was. Compiled and interpreted the gateway is asked
+the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 import orjson
 import trustme
 
-from .gateway import gateway
+from gateway import compiled
+
+from .gateway import gateway_with
 from .programs import free_ports
 from .results import Figure, Findings, Scope, Skipped
 
@@ -49,8 +52,14 @@ def run(scope: Scope) -> Findings:
     program = scope.options.conformance
     if program is None:
         raise Skipped("the list of cases is not part of the repository: name it by --conformance")
-    cases = _cases(scope, program)
-    figures = [_score(cases, severity) for severity in ("must", "should")]
+    builds = [compiled.Mode.INTERPRETED]
+    if compiled.finding().mode is compiled.Mode.COMPILED:
+        builds.insert(0, compiled.Mode.COMPILED)
+    figures, cases = list[Figure](), list[Mapping[str, Any]]()
+    for build in builds:
+        found = _cases(scope, program, build)
+        figures += [_score(found, severity, build) for severity in ("must", "should")]
+        cases += found
     for severity, total in (("must", MUST), ("should", SHOULD)):
         for peer in PEERS if not scope.quick else ():  # which looks at some cases only
             passed = peer.must if severity == "must" else peer.should
@@ -62,16 +71,20 @@ def run(scope: Scope) -> Findings:
     return Findings(tuple(figures), {"failed": failed, "skipped": skipped})
 
 
-def _score(cases: Sequence[Mapping[str, Any]], severity: str) -> Figure:
+def _score(cases: Sequence[Mapping[str, Any]], severity: str, build: compiled.Mode) -> Figure:
     found = [c["result"] for c in cases if c["severity"] == severity and c["result"] != "skip"]
     passed = found.count("pass")
     promise = len(found) if severity == "must" else None
-    return Figure(f"this gateway: {severity}", passed, promise=promise, note=f"of {len(found)}")
+    name = f"this gateway, {build.value}: {severity}"
+    return Figure(name, passed, promise=promise, note=f"of {len(found)}")
 
 
-def _cases(scope: Scope, program: Path) -> list[dict[str, Any]]:
+def _cases(scope: Scope, program: Path, build: compiled.Mode) -> list[dict[str, Any]]:
     origin, secure = free_ports(2)
-    out = scope.folder / "cases.json"
+    folder = scope.folder / build.value
+    folder.mkdir()
+    out = folder / "cases.json"
+    variables = {compiled.SWITCH: "1" if build is compiled.Mode.INTERPRETED else ""}
     settings: dict[str, object] = {
         "timeouts": {
             "lame_duck": 0,
@@ -87,8 +100,9 @@ def _cases(scope: Scope, program: Path) -> list[dict[str, Any]]:
         "ejection": {"failures": 0},
         "checks": {"interval": 0.2, "fall": 1000},  # the list breaks the only origin on purpose
     }
-    tls = {"listen": f"127.0.0.1:{secure}", "tls": {"certificates": [_certificate(scope.folder)]}}
-    with gateway(scope.folder, 2, entrypoints={"secure": tls}, **settings) as front:
+    tls = {"listen": f"127.0.0.1:{secure}", "tls": {"certificates": [_certificate(folder)]}}
+    settings["entrypoints"] = {"secure": tls}
+    with gateway_with(variables, folder, 2, settings) as front:
         front.api.register("origin", HOST, origin)
         front.api.set_affinity(HOST, False)  # answers are to arrive as they were sent
         command = [

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,11 +176,19 @@ def _more(setting: object) -> dict[str, object]:
     return setting if isinstance(setting, dict) else {}
 
 
-@contextmanager
-def gateway(folder: Path, workers: int, **settings: object) -> Iterator[Gateway]:
+def gateway(folder: Path, workers: int, **settings: object) -> AbstractContextManager[Gateway]:
     """A gateway with all its workers, see `prepare`."""
+    return gateway_with({}, folder, workers, settings)
+
+
+@contextmanager
+def gateway_with(
+    variables: Mapping[str, str], folder: Path, workers: int, settings: Mapping[str, object]
+) -> Iterator[Gateway]:
+    """The same with `variables` in its environment."""
     prepared = prepare(folder, workers, **settings)
-    with Program(prepared.command, folder / "gateway.log", cwd=folder) as program:
+    log = folder / "gateway.log"
+    with Program(prepared.command, log, cwd=folder, variables=variables) as program:
         found = Gateway(program, prepared.port, prepared.admin_port, workers)
         found.wait_serving()
         yield found
