@@ -61,6 +61,8 @@ MODULES = (
     "gateway.proxy.target",
     "gateway.proxy.plane",
     "gateway.proxy.stream",
+    "gateway.proxy.frames",
+    "gateway.proxy.tunnel",
     "gateway.proxy.attempt",
     "gateway.proxy.routed",
     "gateway.proxy.exchange",

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Where WebSocket frames begin and end in a stream that is passed on unread (RFC 6455, 5.2).
 
 The follower looks at the two to ten bytes in front of each frame and skips the
@@ -19,8 +20,8 @@ CLOSE_TO_CLIENT = b"\x88\x02" + GOING_AWAY
 CLOSE_TO_SERVER = b"\x88\x82\0\0\0\0" + GOING_AWAY
 """What clients send is masked; a key of zeros does (it protects from scripts in browsers, 10.3)."""
 
-_SHORT = [(second & 127) + (6 if second & 128 else 2) for second in range(256)]
-"""The whole size of a frame by its second byte, if its payload has less than 126 bytes."""
+_ENDLESS = (1 << 62) - 1
+"""Whatever says that it is longer is no longer than this, for the compiled module; nobody sees its end."""
 
 
 class Border(Enum):
@@ -38,9 +39,8 @@ _MESSAGE = Border.MESSAGE
 class Frames:
     """The place in one direction of a WebSocket connection.
 
-    Cost, measured on CPython 3.11: 0.1 us for bytes in the middle of a frame, 0.2 us for a short
-    frame, 0.5 us for a long one, 0.1 us for each further one in the same bytes. Passing on what
-    was read costs about 20 us.
+    Cost, measured on CPython 3.11, interpreted: 0.1 us for bytes in the middle of a frame, 0.2 us for
+    a short frame, 0.5 us for a long one, 0.1 us for each further one in the same bytes.
     """
 
     __slots__ = ("_head", "_in_message", "_left", "closed")
@@ -81,29 +81,39 @@ class Frames:
             if border is not None and at >= known and not (border is _MESSAGE and self._in_message):
                 self._left = 0
                 return at - known
-            first = data[at]
             if at + 2 > end:
                 break
+            first = data[at]
             second = data[at + 1]
-            length = second & 127
-            if length < 126:
-                size = _SHORT[second]
-            else:
-                wide = 4 if length == 126 else 10
+            size = second & 127
+            wide = 2
+            if size > 125:
+                wide = 4 if size == 126 else 10
                 if at + wide > end:
                     break
-                size = int.from_bytes(data[at + 2 : at + wide], "big") + wide
-                if second & 128:
-                    size += 4
+                size = _size_in(data, at + 2, at + wide)
+            if second & 128:
+                wide += 4
             if first & 8:
                 if first & 15 == 8:
                     self.closed = True
             else:
                 self._in_message = first < 128
-            at += size
+            at += wide + size
         if at < end:
             self._head = data[at:]
             self._left = 0
         else:
             self._left = at - end
         return end - known
+
+
+def _size_in(data: bytes, at: int, end: int) -> int:
+    """The number in these bytes, the first of which counts most."""
+    if end - at == 8 and data[at] > 63:
+        return _ENDLESS
+    size = 0
+    while at < end:
+        size = size << 8 | data[at]
+        at += 1
+    return size

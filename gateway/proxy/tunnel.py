@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """After `101 Switching Protocols`: bytes go both ways unread, until both sides ended.
 
 Takes the exchange's place as the user of both connections; tells the exchange
@@ -146,7 +147,7 @@ class Tunnel(ConnectionUser):
         frames = self._from_instance
         if self._farewell is _SAID:
             return
-        if self._farewell is _NONE or self._is_closing:
+        if self._farewell is _NONE or self._is_closing():
             frames.feed(data)
         else:
             data = data[: frames.feed_until(self._border, data)]
@@ -199,14 +200,17 @@ class Tunnel(ConnectionUser):
         self._end()
         self.client.exchange_done(False, self.client.plane.time())
 
-    @property
     def _is_closing(self) -> bool:
         """Is a closing handshake under way? Then it is left to its sides."""
         return self._from_client.closed or self._from_instance.closed
 
     def _tell_client(self) -> None:
         """Say goodbye, if this is a place for it."""
-        if self._is_closing or self._instance_ended or not self._from_instance.is_at(self._border):
+        if (
+            self._is_closing()
+            or self._instance_ended
+            or not self._from_instance.is_at(self._border)
+        ):
             return
         self._farewell = _SAID
         self.client.deadline = self._cut_at

@@ -151,3 +151,16 @@ def test_the_gateways_own_frames_are_whole_frames() -> None:
         assert follower.is_at(Border.MESSAGE)
     assert CLOSE_TO_SERVER[1] & 0x80
     assert not CLOSE_TO_CLIENT[1] & 0x80
+
+
+@pytest.mark.parametrize("size", [(1 << 62) - 1, 1 << 62, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_frame_that_says_it_is_longer_than_any_stream_never_ends(size: int, masked: bool) -> None:
+    head = bytes([0x82, 127 | (0x80 if masked else 0)]) + size.to_bytes(8, "big")
+    frames = Frames()
+    frames.feed(bytes([0x82, 1]) + b"x" + head[:5])
+    frames.feed(head[5:])
+    for _ in range(3):
+        assert frames.feed_until(Border.FRAME, b"\x88\x02" * 500) == 1000
+        assert not frames.is_at(Border.FRAME)
+    assert not frames.closed
