@@ -48,7 +48,7 @@ from gateway.runtime.tls_contexts import ClientContexts, be_quiet_about_handshak
 from .clock import SystemClock
 from .controller import Controller
 from .health import HealthChecker
-from .launched import Launched
+from .launched import Launched, Launcher
 from .observing import Source
 from .providers.process import ProcessProvider
 from .publisher import Publisher
@@ -97,6 +97,7 @@ class Control:
         self._clock = SystemClock()
         self._settings = settings
         self._contexts = ClientContexts()
+        self._docker: DockerProvider | None = None
         self._has_roster = asyncio.Event()
         self._is_told_to_stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -129,7 +130,7 @@ class Control:
         controller = Controller(store, publisher, settings, self._clock, checker)
         folder = Path(settings.state_dir)
         provider = ProcessProvider(controller, supervisor.send, self._clock, folder)
-        docker = self._docker(controller)
+        self._docker = docker = self._docker_provider(controller, folder)
         self._spawn("supervisor", self._listen(supervisor, controller, publisher, provider))
         self._spawn("beat", self._beat(supervisor))
 
@@ -157,7 +158,7 @@ class Control:
         with suppress(TimeoutError):
             async with asyncio.timeout(ROSTER_WAIT_S):
                 await self._has_roster.wait()
-        end_api = await self._open_api(controller, provider, checker)
+        end_api = await self._open_api(controller, provider, docker, checker)
         # What was loaded so far mostly lives as long as the process: keep the collector off
         # it, or a look at everything holds up one change in a hundred.
         gc.freeze()
@@ -171,7 +172,11 @@ class Control:
         return code
 
     async def _open_api(
-        self, controller: Controller, provider: ProcessProvider, checker: HealthChecker
+        self,
+        controller: Controller,
+        provider: ProcessProvider,
+        docker: DockerProvider | None,
+        checker: HealthChecker,
     ) -> Callable[[], Awaitable[None]]:
         """Serve the admin API on the inherited sockets; gives what ends it."""
 
@@ -198,8 +203,12 @@ class Control:
                 await asyncio.to_thread(figures.sample)
 
         self._spawn("figures", sample())
+        launchers: list[Launcher] = [provider]
+        if docker is not None:
+            launchers.append(docker.launcher)
+            self._spawn("containers", docker.launcher.run(busy))
         context = Context(
-            controller, figures, launched=Launched(controller, provider, checker, clock)
+            controller, figures, launched=Launched(controller, launchers, checker, clock)
         )
         self._spawn("removal", Remover(controller, open_work, clock).run())
         driver = ReleaseDriver(controller, figures.errors, context.launched.failures, clock)
@@ -236,10 +245,12 @@ class Control:
                 case Type.SETTINGS:
                     controller.configure(messages.settings_of(message))
                     provider.settings_have_changed()
+                    if self._docker is not None:
+                        self._docker.launcher.settings_have_changed()
                 case Type.STOP:
                     self._is_told_to_stop.set()
 
-    def _docker(self, controller: Controller) -> DockerProvider | None:
+    def _docker_provider(self, controller: Controller, folder: Path) -> DockerProvider | None:
         """The Docker provider, where the configuration asks for it; else it is not even loaded."""
         settings = self._settings.providers.docker
         if settings is None:
@@ -247,7 +258,8 @@ class Control:
         from .providers.docker.provider import DockerProvider
 
         controller.expect(Source.DISCOVERED)
-        return DockerProvider(settings.socket, controller, self._clock)
+        controller.expect(Source.CONTAINERS)
+        return DockerProvider(settings.socket, controller, self._clock, folder)
 
     def _tls(self, settings: Settings) -> ClientContexts:
         """Whom to believe, by the present settings."""

@@ -94,3 +94,5 @@ class Container:
     logging: tuple[tuple[str, str], ...] = ()
     """`driver` and its options; empty: the engine's."""
     stop_signal: str | None = None
+    is_check_off: bool = False
+    """The image's own check is not run: the template has another one, or wants none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from admin.observing import LaunchReport
+from admin.observing import LaunchReport, Source
 from admin.providers.process.ports import PortPool
 from admin.providers.process.provider import ProcessProvider
 from gateway.core.compile import compile_service
@@ -100,7 +100,7 @@ class FakeWorld:
         }
         return Snapshot(1, 1, 1.0, {}, services, ())
 
-    def report_launched(self, report: LaunchReport) -> None:
+    def report_launched(self, report: LaunchReport, source: Source = Source.PROCESSES) -> None:
         self.reports.append(report)
 
     def on_change(self, watcher: Callable[[], None]) -> None:

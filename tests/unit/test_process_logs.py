@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admin.providers.process import logs
-from admin.providers.process.logs import BadCursor, LogPage, read_logs
+from admin.providers.launching import logs
+from admin.providers.launching.logs import BadCursor, LogPage, read_logs
 
 OLD = 1_000_000_000.0
 """Long ago: nobody writes any more."""
@@ -35,7 +35,7 @@ class Output:
     def read(
         self, lines: int = 100, after: str | None = None, service: str | None = None
     ) -> LogPage:
-        return read_logs(self.folder, "app", service, lines, after)
+        return read_logs([self.folder], "app", service, lines, after)
 
     def texts(self, lines: int = 100, after: str | None = None) -> list[str]:
         return [text for _, _, text in self.read(lines, after).entries]
@@ -66,7 +66,7 @@ def test_lines_come_with_service_and_instance(output: Output) -> None:
     ]
     assert [e[2] for e in output.read(service="db").entries] == ["four"]
     assert output.read(service="none").entries == []
-    assert read_logs(output.folder / "nowhere", "app", None, 10, None).entries == []
+    assert read_logs([output.folder / "nowhere"], "app", None, 10, None).entries == []
 
 
 def test_the_last_lines_are_given_with_a_fair_part_for_each_instance(output: Output) -> None:

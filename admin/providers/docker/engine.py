@@ -91,6 +91,7 @@ class Engine:
         self.url = docker_url(url)
         self._clock = clock
         self._client: aiodocker.Docker | None = None
+        self._connector: aiohttp.BaseConnector | None = None
         self._presence = Presence.UNKNOWN
         self._problem: str | None = None
         self._seen = 0.0
@@ -149,9 +150,16 @@ class Engine:
     def client(self) -> aiodocker.Docker:
         """The client itself, made when first asked for; errors as `asking` raises them."""
         if self._client is None:
-            is_local = self.url.path is not None
+            # Whoever follows the output of many containers holds as many connections.
+            path = self.url.path
+            self._connector = (
+                aiohttp.TCPConnector(limit=0)
+                if path is None
+                else aiohttp.UnixConnector(path, limit=0)
+            )
             self._client = aiodocker.Docker(
-                str(self.url) if is_local else f"http{str(self.url).removeprefix('tcp')}",
+                f"http{str(self.url).removeprefix('tcp')}" if path is None else "unix://localhost",
+                connector=self._connector,
                 timeout=aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S),
             )
         return self._client
@@ -161,6 +169,8 @@ class Engine:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     # --- questions --------------------------------------------------------------------------
 

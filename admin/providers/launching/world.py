@@ -1,11 +1,11 @@
-"""What the provider sees of the controller."""
+"""What launchers see of the controller."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Protocol
 
-from admin.observing import LaunchReport
+from admin.observing import LaunchReport, Source
 from gateway.core.observed import Observed
 from gateway.core.snapshot import Snapshot
 from gateway.core.state import State
@@ -35,8 +35,8 @@ class World(Protocol):
     def is_applied(self) -> bool:
         """Has every worker what was published last?"""
 
-    def report_launched(self, report: LaunchReport) -> None:
-        """What runs now."""
+    def report_launched(self, report: LaunchReport, source: Source = Source.PROCESSES) -> None:
+        """What runs now, by one of those who tell."""
 
     def on_change(self, watcher: Callable[[], None]) -> None:
         """Call after changes of the desired state."""

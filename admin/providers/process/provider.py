@@ -25,18 +25,19 @@ from pathlib import Path
 from admin.clock import Clock
 from admin.observing import LaunchReport
 from admin.probes import Surroundings
+from admin.providers.launching import logs
 from admin.providers.launching.dependencies import missing
 from admin.providers.launching.failures import Failure, FailureLog, words_of_end
+from admin.providers.launching.progress import Stage, Step, all_steps
 from admin.providers.launching.reconcile import Plan, Process, Wanted, plan
 from admin.providers.launching.retirements import Retirements
 from admin.providers.launching.turns import Turns
 from admin.providers.launching.world import World
-from gateway.core.model import Instance, InstanceId, Service, ServiceId
+from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
 from gateway.runtime import marks, messages
 from gateway.runtime.link import Message
 from gateway.runtime.messages import Json
 
-from . import logs
 from .ports import NoFreePort, PortPool
 from .problems import is_process
 from .programs import (
@@ -147,11 +148,26 @@ class ProcessProvider:
         due = self._turns.next_due(now, service)
         return None if due is None else f"is started again in {due - now:.1f} s"
 
-    def read_logs(
-        self, application: str, service: str | None, lines: int, after: str | None
-    ) -> logs.LogPage:
-        """See `logs.read_logs`."""
-        return logs.read_logs(self._logs, application, service, lines, after)
+    @property
+    def log_folder(self) -> Path:
+        """Where the output of all its processes is."""
+        return self._logs
+
+    def steps(self, service: ServiceId) -> tuple[Step, ...]:
+        """How far each instance of a service is."""
+        found = self._world.state.services.get(service)
+        if found is None or not is_process(found) or found.leaving:
+            return ()
+        observed, steps = self._world.observed, []
+        for row in self._known():
+            process = row.process
+            if process.service != service or process.is_stopping or process.id in self._halted:
+                continue
+            stage = Stage.STARTING if process.id in self._asked else Stage.PROBING
+            if observed.health_of(process.id) is Health.HEALTHY:
+                stage = Stage.READY
+            steps.append(Step(process.slot, stage, "", process.id))
+        return all_steps(steps, found.scale, self.why_not_started(service) or "")
 
     def surroundings(self, instance: InstanceId) -> Surroundings | str:
         """Environment and folder of an instance, for a command that checks it, or why not."""

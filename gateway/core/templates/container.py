@@ -90,6 +90,7 @@ def read_container(
         labels=tuple(sorted(labels.items())),
         annotations=_annotations(content.get("annotations"), at("annotations"), findings),
         logging=_logging(content.get("logging"), at("logging"), findings),
+        is_check_off=_is_check_off(content.get("healthcheck")),
         stop_signal=_signal(content.get("stop_signal"), at("stop_signal"), findings),
     )
 
@@ -200,6 +201,14 @@ def _logging(value: Value, place: Place, findings: Findings) -> tuple[tuple[str,
         if given is not None:
             found[f"options.{name}"] = given.text
     return tuple(sorted(found.items()))
+
+
+def _is_check_off(healthcheck: Value) -> bool:
+    """Does the template say it itself? What it says is read with the probes."""
+    if not isinstance(healthcheck, dict):
+        return False
+    is_disabled = healthcheck.get("disable") in (True, "true")
+    return is_disabled or healthcheck.get("test") is not None
 
 
 def _signal(value: Value, place: Place, findings: Findings) -> str | None:

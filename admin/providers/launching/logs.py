@@ -1,9 +1,11 @@
 """What instances wrote: their files, reading them, and keeping them small.
 
     <state folder>/logs/<application>/<service>/<start, UTC>-<port>.log
+    <state folder>/container-logs/<application>/<service>/<start, UTC>-<container>.log
 
-A program writes into its file by itself (the file is opened for appending, so it may
-be cut under it) and knows nothing of anybody who reads. A file that has grown too
+A local program writes into its file by itself (the file is opened for appending, so it
+may be cut under it), that of a container is written by who follows it; neither knows
+anything of anybody who reads. A file that has grown too
 long loses its older part; its first line then says how much went:
 
     -- 5242880 bytes of older output are gone --
@@ -34,6 +36,8 @@ import orjson
 log = logging.getLogger(__name__)
 
 FOLDER = "logs"
+CONTAINERS = "container-logs"
+HOST = "127.0.0.1"
 FILES_KEPT = 10
 """Files kept for each service."""
 SERVICES_KEPT = 20
@@ -48,7 +52,7 @@ SETTLED_S = 1.0
 """A line without an end counts as one when its file has not grown for so long."""
 _COPY = 1 << 20
 
-_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})-(\d{1,5})\.log")
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{3})-(?:(\d{1,5})|([0-9a-f]{12}))\.log")
 _GONE = re.compile(rb"-- (\d{1,18}) bytes of older output are gone --\n")
 _GONE_MAX = 64
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -73,8 +77,11 @@ class LogPage:
 # --- where -----------------------------------------------------------------------------
 
 
-def new_file(folder: Path, application: str, service: str, port: int, now: float) -> Path:
-    """The file of an instance that is started `now` (epoch seconds); nothing is made."""
+def new_file(folder: Path, application: str, service: str, port: int | str, now: float) -> Path:
+    """The file of an instance that is started `now` (epoch seconds); nothing is made.
+
+    `port` is a process's port, or the short id of a container.
+    """
     text = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
     name = f"{text}.{int(now % 1 * 1000):03d}-{port}.log"
     return folder / _as_path(application) / _as_path(service) / name
@@ -99,6 +106,11 @@ def keep_small(folder: Path, live: Collection[Path], longest: int) -> None:
         gone = [one for one in _folders_of(application) if one not in in_use]
         for one in sorted(gone, key=_changed)[: max(0, len(gone) - SERVICES_KEPT)]:
             shutil.rmtree(one, ignore_errors=True)
+
+
+def names_of(folder: Path) -> tuple[str, str]:
+    """Application and service of a folder with output."""
+    return unquote(folder.parent.name), unquote(folder.name)
 
 
 def _as_path(name: str) -> str:
@@ -195,20 +207,22 @@ def tail(file: Path, lines: int, most_bytes: int = 8192) -> tuple[str, ...]:
 
 
 def read_logs(
-    folder: Path, application: str, service: str | None, lines: int, after: str | None
+    roots: Sequence[Path], application: str, service: str | None, lines: int, after: str | None
 ) -> LogPage:
     """The last `lines` lines of an application, or so many behind the cursor `after`.
 
-    `folder` is that of all logs; `service` a short name, None for all of them. What is
-    not there has no lines. Raises `BadCursor`.
+    `roots` are the folders of all logs; `service` a short name, None for all of them. What
+    is not there has no lines. Raises `BadCursor`.
     """
     lines = min(max(lines, 0), LINES_MAX)
     places = None if after is None else _places_of(after)
-    of_application = folder / _as_path(application)
-    if service is not None:
-        folders = [of_application / _as_path(service)]
-    else:
-        folders = _folders_of(of_application)
+    folders: list[Path] = []
+    for root in roots:
+        of_application = root / _as_path(application)
+        if service is not None:
+            folders.append(of_application / _as_path(service))
+        else:
+            folders += _folders_of(of_application)
     files = [
         _File(unquote(one.name), file, f"{one.name}/{file.stem}")
         for one in folders
@@ -229,7 +243,9 @@ class _File:
     @property
     def instance(self) -> str:
         found = _NAME.fullmatch(self.path.name)
-        return f"{self.service}@127.0.0.1:{found[2] if found else 0}"
+        if found is not None and found[3] is not None:
+            return f"{self.service}@{found[3]}"
+        return f"{self.service}@{HOST}:{found[2] if found else 0}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,652 @@
+"""The Docker launcher: has the containers run that services want, and says what runs.
+
+    desired state, the Engine's list -> plan (launching/reconcile.py) -> start, end
+    list -> report to the controller
+
+Level-triggered: every pass looks at all of it. The list of containers with this
+gateway's labels (`ownership.py`) is the record of what runs, and the only one: what is
+under way is remembered until its task has ended, and a control process that comes anew
+finds a container that was made but not started, or told to end and not removed, in the
+list, and goes on from there.
+
+Knows nothing of routes and weights. While the Engine is gone nothing is planned and what
+it said last stands: checks decide about traffic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from admin.clock import Clock
+from admin.observing import LaunchReport, Source
+from admin.providers.launching import logs
+from admin.providers.launching.dependencies import missing
+from admin.providers.launching.failures import Failure, FailureLog
+from admin.providers.launching.progress import Stage, Step, all_steps
+from admin.providers.launching.reconcile import Plan, Process, Wanted, plan
+from admin.providers.launching.retirements import Retirements
+from admin.providers.launching.turns import Turns
+from admin.providers.launching.world import World
+from gateway.core.container import PullPolicy
+from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
+from gateway.core.names import quote
+from gateway.runtime.settings import DockerSettings
+
+from . import endings, placing
+from .actions import Actions, NameTaken, own_address
+from .containers import Container, Event, Run
+from .create import document, grace_of, networks_of
+from .credentials import auth_header, config_file
+from .engine import Engine, EngineError, EngineGone, Presence
+from .following import Followers
+from .labels import OWNER
+from .ownership import Owned, container_name, definition_of, labels_of, owned
+from .pulling import Pulls
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""How often open work is asked for while something retires."""
+LOGS_S = 5.0
+"""How often output files are looked at."""
+OUTPUT_LINES = 20
+"""Lines of output remembered with a failure."""
+LAST_WORDS_S = 2.0
+"""How long the output of a container that ended may take to come."""
+AGAIN_S = 1.0
+"""Between questions to an Engine that does not answer or refuses its list."""
+AT_ONCE = 8
+"""Containers that are made or started at a time: an Engine does it one after the other anyway."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """What is being done with a container, by its name."""
+
+    service: ServiceId
+    slot: int
+    stage: Stage
+    began: float
+    is_end: bool = False
+    task: asyncio.Task[None] | None = None
+
+
+class DockerLauncher:
+    """See the module. `owner` is this gateway's id (`ownership.owner_of`)."""
+
+    def __init__(
+        self,
+        world: World,
+        engine: Engine,
+        clock: Clock,
+        folder: Path,
+        owner: str,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._world = world
+        self._engine = engine
+        self._clock = clock
+        self._logs = folder / logs.CONTAINERS
+        self._owner = owner
+        self._environment = environment
+        self._actions = Actions(engine, owner)
+        self._pulls = Pulls(engine, self._credentials)
+        self._followers = Followers(engine)
+        self._owned: dict[str, Owned] = {}
+        self._ended: set[str] = set()
+        """Containers that were told to end; by themselves they did not."""
+        self._dying: set[str] = set()
+        """Those that somebody else told to end, and that run on for a while."""
+        self._tasks: dict[str, _Task] = {}
+        self._turns = Turns(clock)
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._retirements = Retirements(world, clock)
+        self._begun: set[ServiceId] = set()
+        self._failures = FailureLog()
+        self._definitions: dict[ServiceId, tuple[object, str]] = {}
+        self._reported: LaunchReport | None = None
+        self._has_listed = asyncio.Event()
+        self._must_look = asyncio.Event()
+        self._asking = asyncio.Lock()
+        self._is_stale = True
+        self._next_list = 0.0
+        self.open_work: Callable[[], Collection[InstanceId]] = frozenset
+        """Instances with something open."""
+        world.on_change(self._must_look.set)
+        world.on_observed(self._must_look.set)
+        engine.on_change(self._must_look.set)
+        engine.on_open(self._note)
+        engine.on_event(self._note_event)
+
+    # --- what others want to know -----------------------------------------------------------
+
+    def failures(self, service: ServiceId) -> tuple[Failure, ...]:
+        """What went wrong lately, newest first, at most 5; an Engine that is gone comes first."""
+        known = self._failures.of(service)
+        found = self._world.state.services.get(service)
+        problem = self._engine.problem
+        if problem is None or found is None or not is_container(found):
+            return known
+        what = f"waits for the Docker Engine at {self._engine.url}: {problem}"
+        return (Failure(InstanceId(f"{found.name}@docker"), what, self._clock.time()), *known)
+
+    def last_output(self, instance: InstanceId) -> tuple[str, ...]:
+        """The last lines that a container wrote."""
+        found = self.owned_by(instance)
+        return () if found is None else logs.tail(self._file(found), OUTPUT_LINES)
+
+    def owned_by(self, instance: InstanceId) -> Owned | None:
+        """The container that an instance is; None: it is none of ours."""
+        return next((one for one in self._owned.values() if one.instance == instance), None)
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the output of all its containers is."""
+        return self._logs
+
+    def why_not_started(self, service: ServiceId) -> str | None:
+        """What a service waits for before its next container is started; None: for nothing."""
+        found = self._world.state.services.get(service)
+        if found is None or not is_container(found):
+            return None
+        if self._engine.problem is not None:
+            return f"waits for the Docker Engine: {self._engine.problem}"
+        if needed := self._missing(found):
+            return f"waits for {', '.join(needed)} to be healthy"
+        now = self._clock.monotonic()
+        due = self._turns.next_due(now, service)
+        return None if due is None else f"is started again in {due - now:.1f} s"
+
+    def steps(self, service: ServiceId) -> tuple[Step, ...]:
+        """How far each of its instances is."""
+        found = self._world.state.services.get(service)
+        if found is None or not is_container(found) or found.leaving:
+            return ()
+        why_not = self.why_not_started(service) or ""
+        return all_steps(self._steps(found), found.scale, why_not)
+
+    def _steps(self, service: Service) -> Iterator[Step]:
+        assert service.launch is not None
+        assert service.launch.container is not None
+        observed = self._world.observed
+        for one in self._owned.values():
+            if one.service == service.id and one.is_up and one.id not in self._ended:
+                is_ready = observed.health_of(one.instance) is Health.HEALTHY
+                stage = Stage.READY if is_ready else Stage.PROBING
+                yield Step(one.slot, stage, "", one.instance)
+        up = {o.slot for o in self._owned.values() if o.service == service.id and o.is_up}
+        pulled = self._pulls.words(service.launch.image, service.launch.container.platform)
+        for task in self._tasks.values():
+            if task.service == service.id and not task.is_end and task.slot not in up:
+                is_pulling = task.stage is Stage.PULLING
+                yield Step(task.slot, task.stage, (pulled or "") if is_pulling else "")
+
+    # --- running ----------------------------------------------------------------------------
+
+    def container_of(self, instance: InstanceId) -> Container | None:
+        """The container that an instance is; None: it is none of ours."""
+        found = self.owned_by(instance)
+        return None if found is None else found.container
+
+    async def wait_listed(self) -> None:
+        """Until the Engine has told what runs."""
+        await self._has_listed.wait()
+
+    def settings_have_changed(self) -> None:
+        """Try at once what failed before: it may work now."""
+        self._turns.end_waits()
+        self._must_look.set()
+
+    async def run(self, open_work: Callable[[], Collection[InstanceId]]) -> None:
+        """Have what is wanted run, for ever. `open_work`: instances with something open."""
+        self.open_work = open_work
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._look_always())
+                group.create_task(self._keep_logs())
+        finally:
+            await self._close()
+
+    async def refresh(self) -> None:
+        """Ask the Engine for all containers of this gateway. Raises `EngineError`."""
+        # One after the other: an answer must not come after that to a later question.
+        async with self._asking:
+            self._is_stale = False
+            try:
+                found = await self._engine.containers(
+                    include_stopped=True, labels=[f"{OWNER}={self._owner}"]
+                )
+            except EngineError:
+                self._is_stale = True
+                raise
+            self._next_list = self._clock.monotonic() + self._docker.refresh
+            self._take({one.id: one for c in found if (one := owned(c, self._owner)) is not None})
+            self._has_listed.set()
+
+    async def _look_always(self) -> None:
+        while True:
+            self._must_look.clear()
+            due: float | None = None
+            now = self._clock.monotonic()
+            if self._is_stale or now >= self._next_list:
+                try:
+                    await self.refresh()
+                except EngineError:
+                    due = now + AGAIN_S
+            # One time for the whole pass: what is not due in it is still to come after it.
+            now = self._clock.monotonic()
+            if self._has_listed.is_set() and self._engine.presence is not Presence.GONE:
+                self.look(now)
+            if due is None:
+                due = self._next_due(now)
+            await self._wait(due)
+
+    def _next_due(self, now: float) -> float:
+        dues = [self._next_list, self._turns.next_due(now)]
+        dues.append(now + POLL_S if self._retirements.instances else None)
+        return min(due for due in dues if due is not None)
+
+    def look(self, now: float) -> None:
+        """One pass at the monotonic time `now`: plan, have it done, report."""
+        services = {sid: s for sid, s in self._world.state.services.items() if is_container(s)}
+        self._forget(services)
+        todo = self._plan(services, now)
+        by_instance = {one.instance: one for one in self._owned.values()}
+        for instance in todo.halts:
+            if (one := by_instance.get(instance)) is not None:
+                self._do(one.container.name, one, Stage.WAITING, self._end(one), is_end=True)
+        self._retirements.set(todo.retiring)
+        for one in self._owned.values():
+            self._go_on(one, services.get(one.service), todo)
+        for sid, slot in todo.starts:
+            self._begin(services[sid], slot)
+        self.report()
+
+    def report(self) -> None:
+        """Tell the controller what runs."""
+        services = self._world.state.services
+        instances: dict[ServiceId, tuple[Instance, ...]] = {}
+        ailing: dict[InstanceId, str] = {}
+        alive = [o for o in self._owned.values() if o.is_up and not self._is_ending(o)]
+        for one in sorted(alive, key=lambda o: (o.container.created, o.slot, o.id)):
+            service = services.get(one.service)
+            found = placing.instance_of(one, service, self._docker) if service else None
+            if found is not None:
+                instances[one.service] = (*instances.get(one.service, ()), found)
+                if (why := placing.ailment(one.container)) is not None:
+                    ailing[one.instance] = why
+        report = LaunchReport(
+            instances=instances,
+            retiring=(self._retirements.instances & {o.instance for o in alive})
+            | {o.instance for o in alive if o.id in self._dying},
+            running=frozenset(o.service for o in self._owned.values())
+            | {task.service for task in self._tasks.values()},
+            ailing=ailing,
+        )
+        if report != self._reported:
+            self._reported = report
+            self._world.report_launched(report, Source.CONTAINERS)
+
+    # --- what the Engine has ----------------------------------------------------------------
+
+    def _take(self, found: dict[str, Owned]) -> None:
+        """The whole list; what is missing in it is gone."""
+        before, self._owned = self._owned, found
+        for gone in before.keys() - found.keys():
+            one = before[gone]
+            self._followers.forget(gone)
+            if gone not in self._ended and one.container.name not in self._tasks:
+                what = "is gone: somebody removed its container"
+                self._fail(one.service, one.slot, one.instance, what, self._lived_s(one.container))
+        self._ended &= found.keys()
+        self._dying &= found.keys()
+        for one in found.values():
+            self._begun.add(one.service)
+            if one.is_up:
+                self._followers.follow(one.id, self._file(one))
+        self._must_look.set()
+
+    def _note(self) -> None:
+        self._is_stale = True
+        self._must_look.set()
+
+    def _note_event(self, event: Event) -> None:
+        if event.kind == "container" and event.attributes.get(OWNER) != self._owner:
+            return
+        if event.action == "kill" and event.signal in (signal.SIGTERM, signal.SIGINT):
+            self._dying.add(event.id)
+        elif event.action in ("die", "start"):
+            self._dying.discard(event.id)
+        self._note()
+
+    # --- planning ---------------------------------------------------------------------------
+
+    def _plan(self, services: Mapping[ServiceId, Service], now: float) -> Plan:
+        wanted = {
+            sid: Wanted(self._definition(service), service.scale, service.leaving)
+            for sid, service in services.items()
+        }
+        waiting = {sid for sid, service in services.items() if self._missing(service)}
+        finished = self._retirements.finished(self.open_work)
+        names = {one.container.name for one in self._owned.values()}
+
+        def may_start(sid: ServiceId, slot: int) -> bool:
+            name = container_name(self._owner, sid, slot, wanted[sid].definition)
+            is_free = name not in names and name not in self._tasks
+            return is_free and sid not in waiting and self._turns.may_start(sid, slot, now)
+
+        return plan(wanted, self._processes(wanted), may_start, finished.__contains__)
+
+    def _processes(self, wanted: Mapping[ServiceId, Wanted]) -> list[Process]:
+        """Containers that run or will, and those that are being made."""
+        found = [
+            Process(
+                one.instance,
+                one.service,
+                one.definition,
+                one.slot,
+                one.container.created,
+                is_stopping=self._is_ending(one),
+            )
+            for one in self._owned.values()
+            if not one.is_over
+        ]
+        names = {one.container.name for one in self._owned.values()}
+        found += [
+            Process(
+                InstanceId(name),
+                task.service,
+                wanted[task.service].definition,
+                task.slot,
+                task.began,
+            )
+            for name, task in self._tasks.items()
+            if name not in names and not task.is_end and task.service in wanted
+        ]
+        return found
+
+    def _is_ending(self, one: Owned) -> bool:
+        task = self._tasks.get(one.container.name)
+        is_told = task is not None and task.is_end
+        return is_told or one.container.run is Run.REMOVING or one.id in self._ended
+
+    def _missing(self, service: Service) -> list[str]:
+        """Services it depends on that are not healthy, unless it was started before."""
+        if service.id in self._begun:
+            return []
+        return missing(service, self._world.state.services, self._world.observed)
+
+    # --- doing ------------------------------------------------------------------------------
+
+    def _go_on(self, one: Owned, service: Service | None, todo: Plan) -> None:
+        """With a container that was made and not started, or has ended."""
+        name = one.container.name
+        if name in self._tasks or one.instance in todo.halts:
+            return
+        if one.is_over:
+            self._do(name, one, Stage.WAITING, self._bury(one), is_end=True)
+        elif one.id in self._ended:  # the Engine was gone when it was to end it
+            self._do(name, one, Stage.WAITING, self._end(one), is_end=True)
+        elif not one.is_up and service is not None and one.container.run is Run.CREATED:
+            self._do(name, one, Stage.STARTING, self._start(one, service))
+
+    def _begin(self, service: Service, slot: int) -> None:
+        definition = self._definition(service)
+        name = container_name(self._owner, service.id, slot, definition)
+        work = self._make(name, service, slot, definition)
+        self._tasks[name] = _Task(service.id, slot, Stage.CREATING, self._clock.time())
+        self._spawn(name, work)
+
+    def _do(
+        self,
+        name: str,
+        one: Owned,
+        stage: Stage,
+        work: Coroutine[None, None, None],
+        is_end: bool = False,
+    ) -> None:
+        if name in self._tasks:
+            work.close()
+            return
+        self._tasks[name] = _Task(one.service, one.slot, stage, self._clock.time(), is_end)
+        self._spawn(name, work)
+
+    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
+        async def carry_out() -> None:
+            try:
+                await work
+            except EngineGone:
+                pass  # it is seen again in the list, when there is one
+            except Exception:
+                log.exception("what is done with the container %s broke", name)
+            finally:
+                # The list after it shows what it did; until then it counts as under way.
+                with suppress(EngineError):
+                    await self.refresh()
+                self._tasks.pop(name, None)
+                self._must_look.set()
+
+        self._tasks[name].task = asyncio.create_task(carry_out(), name=f"container {name}")
+
+    async def _make(self, name: str, service: Service, slot: int, definition: str) -> None:
+        """Pull, create, start."""
+        assert service.launch is not None
+        task = self._tasks[name]
+        instance = InstanceId(f"{service.name}@{slot}")
+        try:
+            await self._have_image(service, task)
+            async with self._room:
+                task.stage = Stage.CREATING
+                docker = self._docker
+                grace_s = grace_of(service.launch, docker)
+                labels = labels_of(self._owner, service, slot, definition, grace_s)
+                address = await self._callers_address(service, docker)
+                asked = document(service, docker, labels, address)
+                container = await self._actions.create(name, asked)
+                instance = InstanceId(f"{service.name}@{container[:12]}")
+                task.stage = Stage.STARTING
+                await self._join_and_start(container, service)
+        except EngineGone:
+            raise
+        except NameTaken:
+            await self._understand(name, service.id, slot, instance)
+        except EngineError as error:
+            await self._not_started(service.id, slot, instance, name, error)
+        else:
+            self._begun.add(service.id)
+
+    async def _start(self, one: Owned, service: Service) -> None:
+        """Start one that somebody made and did not come to start."""
+        try:
+            await self._join_and_start(one.id, service)
+        except EngineGone:
+            raise
+        except EngineError as error:
+            await self._not_started(one.service, one.slot, one.instance, one.container.name, error)
+
+    async def _join_and_start(self, container: str, service: Service) -> None:
+        joined = await self._actions.networks_of(container)
+        for network in networks_of(service, self._docker):
+            if network.name not in joined:
+                await self._actions.join(container, network)
+        await self._actions.start(container)
+
+    async def _not_started(
+        self, service: ServiceId, slot: int, instance: InstanceId, name: str, error: EngineError
+    ) -> None:
+        """The Engine refuses: say so, and leave nothing behind."""
+        self._fail(service, slot, instance, f"cannot be started: {endings.advice(error)}", 0.0)
+        with suppress(EngineError):
+            found = await self._engine.inspect(name)
+            if found["Config"]["Labels"].get(OWNER) == self._owner:
+                self._ended.add(found["Id"])
+                await self._actions.remove(found["Id"])
+
+    async def _understand(
+        self, name: str, service: ServiceId, slot: int, instance: InstanceId
+    ) -> None:
+        """There is a container of that name: ours, and then the list shows it, or not."""
+        with suppress(EngineError):
+            found = await self._engine.inspect(name)
+            if found["Config"]["Labels"].get(OWNER) != self._owner:
+                what = (
+                    f"cannot be started: the name {quote(name)} is taken by a container that is "
+                    "not the gateway's; rename or remove it"
+                )
+                self._fail(service, slot, instance, what, 0.0)
+
+    async def _have_image(self, service: Service, task: _Task) -> None:
+        assert service.launch is not None
+        assert service.launch.container is not None
+        image, container = service.launch.image, service.launch.container
+        # An instance that is replaced does not depend on a registry being there.
+        is_first = service.id not in self._begun
+        is_wanted = container.pull_policy is PullPolicy.ALWAYS and is_first
+        if not is_wanted and await self._pulls.is_there(image):
+            return
+        if container.pull_policy is PullPolicy.NEVER:
+            raise EngineError(
+                f"there is no image {quote(image)} on the Docker Engine, and pull_policy is never"
+            )
+        task.stage = Stage.PULLING
+        try:
+            await self._pulls.pull(image, container.platform)
+        except EngineGone:
+            raise
+        except EngineError as error:
+            raise EngineError(f"the image {quote(image)} cannot be pulled: {error}") from None
+
+    async def _end(self, one: Owned) -> None:
+        """Stop and remove. Nothing of it is a failure of the instance."""
+        self._ended.add(one.id)
+        if one.is_up:
+            await self._actions.stop(one.id, one.grace_s)
+            await self._followers.finish(one.id, self._file(one), LAST_WORDS_S)
+        await self._actions.remove(one.id)
+
+    async def _bury(self, one: Owned) -> None:
+        """One that ended by itself: read its last words, remove it, have its turn wait."""
+        service = self._world.state.services.get(one.service)
+        is_missed = one.id not in self._ended and service is not None and not service.leaving
+        if is_missed and one.definition == self._definition_of(service):
+            ended = endings.ending_of(await self._engine.inspect(one.id))
+            await self._followers.finish(one.id, self._file(one), LAST_WORDS_S)
+            output = logs.tail(self._file(one), OUTPUT_LINES)
+            self._fail(one.service, one.slot, one.instance, ended.words, ended.lived_s, output)
+        self._ended.add(one.id)
+        await self._actions.remove(one.id)
+
+    def _fail(
+        self,
+        service: ServiceId,
+        slot: int,
+        instance: InstanceId,
+        what: str,
+        lived_s: float,
+        output: tuple[str, ...] = (),
+    ) -> None:
+        delay_s = self._turns.failed(service, slot, lived_s)
+        self._failures.add(service, Failure(instance, what, self._clock.time(), output))
+        log.warning("%s of %s: %s; again in %.1f s", instance, service, what, delay_s)
+
+    # --- small things -----------------------------------------------------------------------
+
+    @property
+    def _docker(self) -> DockerSettings:
+        return self._world.settings.providers.docker or DockerSettings()
+
+    async def _credentials(self, image: str) -> str | None:
+        file = config_file(self._docker.registry_config, self._environment)
+        return await auth_header(file, image)
+
+    async def _callers_address(self, service: Service, docker: DockerSettings) -> str | None:
+        """Where the program finds the gateway; its networks are there after this."""
+        networks = [await self._actions.ensure_network(n) for n in networks_of(service, docker)]
+        if service.launch is None or not service.launch.external_links:
+            return None
+        if docker.callers_address is not None:
+            return docker.callers_address
+        found = next((a for n in networks if (a := own_address(n)) is not None), None)
+        if found is None:
+            names = ", ".join(str(n.get("Name")) for n in networks)
+            raise EngineError(
+                f"its external_links lead nowhere, as the gateway is not on its network ({names}): "
+                "connect the gateway, or set providers.docker.callers_address"
+            )
+        return found
+
+    def _lived_s(self, container: Container) -> float:
+        return max(0.0, self._clock.time() - container.created)
+
+    def _file(self, one: Owned) -> Path:
+        application, _, service = one.service.partition("/")
+        return logs.new_file(
+            self._logs, application, service, one.container.short_id, one.container.created
+        ).absolute()
+
+    def _definition(self, service: Service) -> str:
+        known = self._definitions.get(service.id)
+        if known is None or known[0] is not service.launch:
+            assert service.launch is not None
+            known = service.launch, definition_of(service.launch)
+            self._definitions[service.id] = known
+        return known[1]
+
+    def _definition_of(self, service: Service | None) -> str | None:
+        return None if service is None or not is_container(service) else self._definition(service)
+
+    def _forget(self, services: Collection[ServiceId]) -> None:
+        """What is remembered of services that are gone."""
+        self._failures.keep_only(services)
+        self._begun = {sid for sid in self._begun if sid in services}
+        self._turns.keep_only(services)
+        for sid in [sid for sid in self._definitions if sid not in services]:
+            del self._definitions[sid]
+
+    async def _wait(self, due: float) -> None:
+        pause_s = max(0.0, due - self._clock.monotonic())
+        waits = [
+            asyncio.ensure_future(self._must_look.wait()),
+            asyncio.ensure_future(self._clock.sleep(pause_s)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+
+    async def _keep_logs(self) -> None:
+        """Keep files short and folders few."""
+        while True:
+            await self._clock.sleep(LOGS_S)
+            files = {self._file(one) for one in self._owned.values()}
+            longest = self._docker.log_bytes
+            with suppress(OSError):
+                await asyncio.to_thread(_keep_small, self._logs, files, longest)
+
+    async def _close(self) -> None:
+        tasks = [t.task for t in self._tasks.values() if t.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._followers.close()
+        await self._pulls.close()
+
+
+def is_container(service: Service) -> bool:
+    """Are its instances started in containers?"""
+    return service.launch is not None and service.launch.container is not None
+
+
+def _keep_small(folder: Path, live: Collection[Path], longest: int) -> None:
+    for of_service in {file.parent for file in live}:
+        application, service = logs.names_of(of_service)
+        logs.prune_files(folder, application, service, live)
+    logs.keep_small(folder, live, longest)

@@ -1,0 +1,46 @@
+"""Where a container of ours is reached as an instance, and what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+from gateway.core.model import Instance, Service
+from gateway.runtime.settings import DockerSettings, Reach
+
+from .containers import Container, DockerHealth, Run
+from .create import networks_of, routed_ports
+from .ownership import Owned
+
+
+def instance_of(one: Owned, service: Service, docker: DockerSettings) -> Instance | None:
+    """The instance; None: it has no address yet."""
+    ports = routed_ports(service)
+    if docker.reach is Reach.PUBLISHED:
+        published = {p.container_port: p.host_port for p in one.container.publications}
+        host = docker.published_host or "127.0.0.1"
+        if any(port not in published for port in ports):
+            return None
+        first = published[ports[0]] if ports else 0
+        return Instance(one.instance, one.service, host, first, {p: published[p] for p in ports})
+    address = _address(one.container, service, docker)
+    if address is None:
+        return None
+    return Instance(one.instance, one.service, address, ports[0] if ports else 0)
+
+
+def _address(container: Container, service: Service, docker: DockerSettings) -> str | None:
+    by_network = {a.network: a.address for a in container.attachments if ":" not in a.address}
+    wanted = [n.name for n in networks_of(service, docker)]
+    if docker.network is not None:
+        wanted.insert(0, docker.network)
+    found = next((by_network[name] for name in wanted if name in by_network), None)
+    return found or next(iter(by_network.values()), None)
+
+
+def ailment(container: Container) -> str | None:
+    """What the Engine has against a container that runs."""
+    if container.run is Run.PAUSED:
+        return "its container is paused (docker unpause)"
+    if container.health is DockerHealth.UNHEALTHY:
+        return "the check that its image brings fails (docker inspect shows why)"
+    if container.health is DockerHealth.STARTING:
+        return "the check that its image brings has not passed yet"
+    return None
