@@ -16,18 +16,17 @@ cdef bytes _TIME, _ENTRYPOINT, _CLIENT, _METHOD, _HOST, _PATH, _STATUS, _FLAGS, 
 cdef bytes _INSTANCE, _DURATION, _UPSTREAM, _BYTES_IN, _BYTES_OUT, _REQUEST_ID, _STICKY, _RETRIES
 cdef bytes _END, _NULL
 
-@cython.locals(space=room, at=Py_ssize_t)
-cpdef bytes quick(
-    bytes second, int millis, entrypoint, client, int status, bytes method, bytes host,
-    bytes path, flags, route, service, instance, double duration_s,
-    double upstream_s, long long bytes_in, long long bytes_out, bytes request_id, sticky,
-    int retries)
 
-cpdef bytes defined(
-    bytes second, int millis, entrypoint, client, status, bytes method, bytes host,
-    bytes path, flags, route, service, instance, double duration_s,
-    double upstream_s, bytes_in, bytes_out, bytes request_id, sticky,
-    retries)
+cdef class Entry:
+    cdef public object entrypoint, client, flags, route, service, instance, sticky
+    cdef public bytes method, host, path, request_id
+    cdef public int status, retries
+    cdef public double duration_s, upstream_s
+    cdef public long long bytes_in, bytes_out
+
+@cython.locals(space=room, at=Py_ssize_t)
+cpdef bytes quick(bytes second, int millis, Entry entry)
+cpdef bytes defined(bytes second, int millis, Entry entry)
 
 @cython.locals(p=octets, size=Py_ssize_t, i=Py_ssize_t)
 cdef Py_ssize_t _plain(room space, Py_ssize_t at, bytes piece) except -1

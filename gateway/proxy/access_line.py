@@ -57,55 +57,103 @@ _END = b"}\n"
 _NULL = b"null"
 
 
-def defined(
-    second: bytes,
-    millis: int,
-    entrypoint: str,
-    client: str,
-    status: int,
-    method: bytes,
-    host: bytes,
-    path: bytes,
-    flags: str,
-    route: str,
-    service: str,
-    instance: str,
-    duration_s: float,
-    upstream_s: float,
-    bytes_in: int,
-    bytes_out: int,
-    request_id: bytes,
-    sticky: str,
-    retries: int,
-) -> bytes | None:
+class Entry:
+    """What a line tells of a finished request, or of a client that sent none.
+
+    What is empty is shown as null, what is too long is cut. `path` is the target with its query,
+    `flags` Envoy's two-letter reason, `upstream_s` the time from the request's last byte sent
+    to the head of the answer (below 0: there was none).
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "duration_s",
+        "entrypoint",
+        "flags",
+        "host",
+        "instance",
+        "method",
+        "path",
+        "request_id",
+        "retries",
+        "route",
+        "service",
+        "status",
+        "sticky",
+        "upstream_s",
+    )
+
+    def __init__(
+        self,
+        entrypoint: str,
+        client: str,
+        status: int,
+        method: bytes = b"",
+        host: bytes = b"",
+        path: bytes = b"",
+        flags: str = "",
+        route: str = "",
+        service: str = "",
+        instance: str = "",
+        duration_s: float = 0.0,
+        upstream_s: float = -1.0,
+        bytes_in: int = 0,
+        bytes_out: int = 0,
+        request_id: bytes = b"",
+        sticky: str = "",
+        retries: int = 0,
+    ) -> None:
+        """Each request's is made without this."""
+        self.entrypoint = entrypoint
+        self.client = client
+        self.status = status
+        self.method = method
+        self.host = host
+        self.path = path
+        self.flags = flags
+        self.route = route
+        self.service = service
+        self.instance = instance
+        self.duration_s = duration_s
+        self.upstream_s = upstream_s
+        self.bytes_in = bytes_in
+        self.bytes_out = bytes_out
+        self.request_id = request_id
+        self.sticky = sticky
+        self.retries = retries
+
+
+def defined(second: bytes, millis: int, entry: Entry) -> bytes | None:
     """The line; None if it would be too long even with its path cut, or has a name that is not Unicode.
 
-    `second`: the date and time up to the second. `upstream_s` below 0: unknown.
+    `second`: the date and time up to the second.
     """
     fields = {
         "time": f"{second.decode()}.{millis:03d}Z",
-        "entrypoint": entrypoint,
-        "client": client,
-        "method": _text(method, _NAME_BYTES),
-        "host": _text(host, _NAME_BYTES),
-        "path": _text(path, _PATH_BYTES),
-        "status": status,
-        "flags": flags or None,
-        "route": route or None,
-        "service": service or None,
-        "instance": instance or None,
-        "duration_ms": round(duration_s * 1e3, 3),
-        "upstream_ms": None if upstream_s < 0 else round(upstream_s * 1e3, 3),
-        "bytes_in": bytes_in,
-        "bytes_out": bytes_out,
-        "request_id": _text(request_id, _NAME_BYTES),
-        "sticky": sticky or None,
-        "retries": retries,
+        "entrypoint": entry.entrypoint,
+        "client": entry.client,
+        "method": _text(entry.method, _NAME_BYTES),
+        "host": _text(entry.host, _NAME_BYTES),
+        "path": _text(entry.path, _PATH_BYTES),
+        "status": entry.status,
+        "flags": entry.flags or None,
+        "route": entry.route or None,
+        "service": entry.service or None,
+        "instance": entry.instance or None,
+        "duration_ms": round(entry.duration_s * 1e3, 3),
+        "upstream_ms": None if entry.upstream_s < 0 else round(entry.upstream_s * 1e3, 3),
+        "bytes_in": entry.bytes_in,
+        "bytes_out": entry.bytes_out,
+        "request_id": _text(entry.request_id, _NAME_BYTES),
+        "sticky": entry.sticky or None,
+        "retries": entry.retries,
     }
     try:
         line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
         if len(line) > LINE_BYTES:  # much that JSON has to escape
-            fields["path"] = _text(path, _PATH_BYTES_CUT)
+            fields["path"] = _text(entry.path, _PATH_BYTES_CUT)
             line = orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:  # a name that is not Unicode
         return None
@@ -120,27 +168,7 @@ def _text(raw: bytes, limit: int) -> str | None:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def quick(
-    second: bytes,
-    millis: int,
-    entrypoint: str,
-    client: str,
-    status: int,
-    method: bytes,
-    host: bytes,
-    path: bytes,
-    flags: str,
-    route: str,
-    service: str,
-    instance: str,
-    duration_s: float,
-    upstream_s: float,
-    bytes_in: int,
-    bytes_out: int,
-    request_id: bytes,
-    sticky: str,
-    retries: int,
-) -> bytes | None:
+def quick(second: bytes, millis: int, entry: Entry) -> bytes | None:
     """The same; None if it is none of the simple ones, or nearly too long."""
     if millis < 0 or millis > 999:
         return None
@@ -153,24 +181,28 @@ def quick(
     space[at + 2] = 48 + millis // 10 % 10
     space[at + 3] = 48 + millis % 10
     at += 4
-    at = _name(space, at, _ENTRYPOINT, entrypoint, False)
-    at = _name(space, at, _CLIENT, client, False)
-    at = _quoted(space, at, _METHOD, method, _NAME_BYTES, True)
-    at = _quoted(space, at, _HOST, host, _NAME_BYTES, True)
-    at = _quoted(space, at, _PATH, path, _PATH_BYTES, True)
-    at = _number(space, _plain(space, at, _STATUS), status)
-    at = _name(space, at, _FLAGS, flags, True)
-    at = _name(space, at, _ROUTE, route, True)
-    at = _name(space, at, _SERVICE, service, True)
-    at = _name(space, at, _INSTANCE, instance, True)
-    at = _milliseconds(space, _plain(space, at, _DURATION), duration_s)
+    at = _name(space, at, _ENTRYPOINT, entry.entrypoint, False)
+    at = _name(space, at, _CLIENT, entry.client, False)
+    at = _quoted(space, at, _METHOD, entry.method, _NAME_BYTES, True)
+    at = _quoted(space, at, _HOST, entry.host, _NAME_BYTES, True)
+    at = _quoted(space, at, _PATH, entry.path, _PATH_BYTES, True)
+    at = _number(space, _plain(space, at, _STATUS), entry.status)
+    at = _name(space, at, _FLAGS, entry.flags, True)
+    at = _name(space, at, _ROUTE, entry.route, True)
+    at = _name(space, at, _SERVICE, entry.service, True)
+    at = _name(space, at, _INSTANCE, entry.instance, True)
+    at = _milliseconds(space, _plain(space, at, _DURATION), entry.duration_s)
     at = _plain(space, at, _UPSTREAM)
-    at = _plain(space, at, _NULL) if upstream_s < 0 else _milliseconds(space, at, upstream_s)
-    at = _number(space, _plain(space, at, _BYTES_IN), bytes_in)
-    at = _number(space, _plain(space, at, _BYTES_OUT), bytes_out)
-    at = _quoted(space, at, _REQUEST_ID, request_id, _NAME_BYTES, True)
-    at = _name(space, at, _STICKY, sticky, True)
-    at = _number(space, _plain(space, at, _RETRIES), retries)
+    at = (
+        _plain(space, at, _NULL)
+        if entry.upstream_s < 0
+        else _milliseconds(space, at, entry.upstream_s)
+    )
+    at = _number(space, _plain(space, at, _BYTES_IN), entry.bytes_in)
+    at = _number(space, _plain(space, at, _BYTES_OUT), entry.bytes_out)
+    at = _quoted(space, at, _REQUEST_ID, entry.request_id, _NAME_BYTES, True)
+    at = _name(space, at, _STICKY, entry.sticky, True)
+    at = _number(space, _plain(space, at, _RETRIES), entry.retries)
     at = _plain(space, at, _END)
     return bytes(space[:at]) if at else None
 

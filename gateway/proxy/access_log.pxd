@@ -3,6 +3,7 @@
 import cython
 
 from gateway.proxy cimport access_line
+from gateway.proxy.access_line cimport Entry
 
 
 cdef class AccessLog:
@@ -18,10 +19,6 @@ cdef class AccessLog:
     cdef bint _is_torn
 
     @cython.locals(now=double, millis=int, line=bytes)
-    cpdef write(
-        self, entrypoint, client, int status, bytes method=*, bytes host=*, bytes path=*,
-        flags=*, route=*, service=*, instance=*, double duration_s=*,
-        double upstream_s=*, long long bytes_in=*, long long bytes_out=*, bytes request_id=*,
-        sticky=*, int retries=*)
+    cpdef write(self, Entry entry)
     cdef _new_second(self, double now)
     cpdef flush(self)

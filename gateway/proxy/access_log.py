@@ -25,7 +25,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from . import access_line
-from .access_line import LINE_BYTES
+from .access_line import LINE_BYTES, Entry
 
 FLUSH_BYTES = 64 << 10
 KEEP_BYTES = 1 << 20
@@ -82,32 +82,8 @@ class AccessLog:
         if self.enabled:
             self._open()
 
-    def write(
-        self,
-        entrypoint: str,
-        client: str,
-        status: int,
-        method: bytes = b"",
-        host: bytes = b"",
-        path: bytes = b"",
-        flags: str = "",
-        route: str = "",
-        service: str = "",
-        instance: str = "",
-        duration_s: float = 0.0,
-        upstream_s: float = -1.0,
-        bytes_in: int = 0,
-        bytes_out: int = 0,
-        request_id: bytes = b"",
-        sticky: str = "",
-        retries: int = 0,
-    ) -> None:
-        """Log a finished request; what is empty is shown as null, what is too long is cut.
-
-        `path` is the target with its query, `flags` Envoy's two-letter reason,
-        `upstream_s` the time from the request's last byte sent to the head of the
-        answer (below 0: there was none). A client that sent no request has only a status.
-        """
+    def write(self, entry: Entry) -> None:
+        """Log what has ended."""
         if not self.enabled:
             return
         if self._size >= KEEP_BYTES:
@@ -119,17 +95,9 @@ class AccessLog:
         millis = int((now - self._second) * 1000)
         line = None
         if not access_line.INTERPRETED:
-            line = access_line.quick(
-                self._second_text, millis, entrypoint, client, status, method, host, path, flags,
-                route, service, instance, duration_s, upstream_s, bytes_in, bytes_out,
-                request_id, sticky, retries,
-            )  # fmt: skip
+            line = access_line.quick(self._second_text, millis, entry)
         if line is None:
-            line = access_line.defined(
-                self._second_text, millis, entrypoint, client, status, method, host, path, flags,
-                route, service, instance, duration_s, upstream_s, bytes_in, bytes_out,
-                request_id, sticky, retries,
-            )  # fmt: skip
+            line = access_line.defined(self._second_text, millis, entry)
         if line is None:
             self._drop(1)
             return

@@ -25,7 +25,8 @@ from gateway.routing.world import World
 from gateway.runtime.settings import GivenSettings
 from gateway.runtime.tls_contexts import ClientContexts
 
-from . import finish, tls
+from . import tls
+from .access_line import Entry
 from .access_log import AccessLog
 from .admission import admit
 from .client import ClientConnection
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from gateway.routing.service import InstanceState
     from gateway.runtime.settings import EntrypointSettings, Settings
 
-    from .exchange import Exchange
     from .stream import ClientStream
     from .tunnel import Tunnel
 
@@ -97,7 +97,6 @@ class DataPlane(Plane):
         self._entrypoints: dict[str, Entrypoint] = {}
         self._tls: dict[str, tls.ServerTls] = {}
         self._client_contexts = ClientContexts()
-        self._log = AccessLog("off")
         self._log_problem: str | None = None
         self._doors = Doors(loop, self._serve)
         self._waiting_room = WaitingRoom(loop)
@@ -146,10 +145,9 @@ class DataPlane(Plane):
             self._follow(entrypoint, settings.entrypoints.get(name))
         for pool in self.world.pools.values():
             pool.series.clear()  # targets hold what settings say
-        if self._log.target != settings.access_log:
-            self._log.close()
-            self._log = AccessLog(settings.access_log, on_drop=self.metrics.log_lines_dropped)
-            self.is_logging = self._log.enabled
+        if self.access_log.target != settings.access_log:
+            self.access_log.close()
+            self.access_log = AccessLog(settings.access_log, on_drop=self.metrics.log_lines_dropped)
 
     def listen(self, sock: socket.socket, entrypoint: str) -> None:
         """Accept on `sock`, which somebody else holds, for the entrypoint of that name."""
@@ -193,12 +191,12 @@ class DataPlane(Plane):
             await asyncio.sleep(0)  # connection_lost of the cut ones, so that they are counted
         self._sweeper.cancel()
         self._publish_gauges()
-        self._log.close()
+        self.access_log.close()
         return len(cut)
 
     def reopen_logs(self) -> None:
         """The access log's file was moved away: open it anew."""
-        self._log.reopen()
+        self.access_log.reopen()
 
     @property
     def open_connections(self) -> int:
@@ -226,19 +224,13 @@ class DataPlane(Plane):
         if until is not None and self.world.eject(instance, until):
             self._report(Ejection(instance.id, until - now, reason))
 
-    def log(self, exchange: Exchange, now: float) -> None:
-        """An exchange has ended, and there is an access log."""
-        finish.log(exchange, now, self._log)
-
     def refused(self, client: ClientStream, status: int) -> None:
         """A client sent what is no request."""
         self.metrics.unrouted(b"", status)
-        if self._log.enabled:
-            self._log.write(
-                entrypoint=client.entrypoint.name,
-                client=client.peer_text,
-                status=status,
-                flags=Reason.CLIENT_TIMEOUT if status == 408 else Reason.CLIENT_PROTOCOL_ERROR,
+        if self.access_log.enabled:
+            reason = Reason.CLIENT_TIMEOUT if status == 408 else Reason.CLIENT_PROTOCOL_ERROR
+            self.access_log.write(
+                Entry(client.entrypoint.name, client.peer_text, status, flags=reason.value)
             )
 
     def handshake_failed(self, client: ClientStream) -> None:
@@ -347,11 +339,11 @@ class DataPlane(Plane):
         self._flush_log()
 
     def _flush_log(self) -> None:
-        self._log.flush()
-        if self._log.problem != self._log_problem:
-            self._log_problem = self._log.problem
+        self.access_log.flush()
+        if self.access_log.problem != self._log_problem:
+            self._log_problem = self.access_log.problem
             if self._log_problem is not None:
-                log.warning("access log %s: %s", self._log.target, self._log_problem)
+                log.warning("access log %s: %s", self.access_log.target, self._log_problem)
 
     def _publish_gauges(self) -> None:
         """Per-instance counts are shown at the sweep's pace: the request path has none of it."""

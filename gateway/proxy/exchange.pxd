@@ -5,6 +5,7 @@ import cython
 from gateway.proxy cimport codec_response
 from gateway.metrics.worker cimport ServiceSeries
 from gateway.proxy cimport body as bodies
+from gateway.proxy.access_log cimport AccessLog
 from gateway.proxy.attempt cimport Attempt
 from gateway.proxy.body cimport Body
 from gateway.proxy.heads cimport RequestHead, ResponseHead
@@ -43,6 +44,7 @@ cdef class Exchange(Routed):
     @cython.locals(attempt=Attempt, response=ResponseHead)
     cdef _complete(self, bint clean, double now)
 
+    @cython.locals(access_log=AccessLog)
     cdef _finish(self, double now)
 
     @cython.locals(target=Target, series=ServiceSeries)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.routing.decision import Sticky
 
 from . import body as bodies
-from . import codec_response, routed
+from . import codec_response, finish, routed
 from .attempt import Stage as AttemptStage
 from .heads import Framing, Malformed
 from .https import is_https
@@ -256,8 +256,9 @@ class Exchange(Routed):
             self.upload.drop()
             self.bytes_in += self.upload.size
         self._count(now)
-        if self.plane.is_logging:
-            self.plane.log(self, now)
+        access_log = self.plane.access_log
+        if access_log.enabled:
+            finish.log(self, now, access_log)
 
     def _count(self, now: float) -> None:
         """Feed the counters of its route and service, as far as it got."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.routing.decision import Sticky
 
+from .access_line import Entry
 from .reasons import Reason
 
 if TYPE_CHECKING:
@@ -38,22 +39,22 @@ def log(exchange: Exchange, now: float, access_log: AccessLog) -> None:
         memory = _NEW
     else:
         memory = sticky.value
-    access_log.write(
-        client.entrypoint.name,
-        client.peer_text,
-        exchange.status,
-        head.method,
-        head.host,
-        head.target,
-        flags,
-        pool.route.id if pool is not None else "",
-        target.service.id if target is not None else "",
-        exchange.instance,
-        now - exchange.started,
-        exchange.upstream_s,
-        exchange.bytes_in,
-        exchange.bytes_out,
-        exchange.request_id,
-        memory,
-        exchange.retries,
-    )
+    entry: Entry = Entry.__new__(Entry)
+    entry.entrypoint = client.entrypoint.name
+    entry.client = client.peer_text
+    entry.status = exchange.status
+    entry.method = head.method
+    entry.host = head.host
+    entry.path = head.target
+    entry.flags = flags
+    entry.route = pool.route.id if pool is not None else ""
+    entry.service = target.service.id if target is not None else ""
+    entry.instance = exchange.instance
+    entry.duration_s = now - exchange.started
+    entry.upstream_s = exchange.upstream_s
+    entry.bytes_in = exchange.bytes_in
+    entry.bytes_out = exchange.bytes_out
+    entry.request_id = exchange.request_id
+    entry.sticky = memory
+    entry.retries = exchange.retries
+    access_log.write(entry)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .access_log import AccessLog
 from .target import Target
 from .upstream import UpstreamPool
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gateway.runtime.settings import LimitSettings, Settings, TimeoutSettings
 
     from .dates import DateLine
-    from .exchange import Exchange
     from .heads import HeadLimits
     from .reasons import Reason
     from .retry import RetryBudget
@@ -41,6 +41,7 @@ class Plane:
         "_ids",
         "_ids_left",
         "_random_bits",
+        "access_log",
         "body_bytes",
         "budget",
         "client_header_s",
@@ -49,7 +50,6 @@ class Plane:
         "date",
         "draining",
         "head_limits",
-        "is_logging",
         "limits",
         "loop",
         "metrics",
@@ -104,8 +104,7 @@ class Plane:
         """Lame duck: answers carry `Connection: close`."""
         self.draining = False
         """Connections end after the request under way."""
-        self.is_logging = False
-        """Is there an access log?"""
+        self.access_log = AccessLog("off")
         self.waiting = None
         self.upstream_pools = {}
         self._random_bits = random_bits
@@ -169,10 +168,6 @@ class Plane:
 
     def tunnel_closed(self, tunnel: Tunnel) -> None:
         """A tunnel has ended."""
-        raise NotImplementedError
-
-    def log(self, exchange: Exchange, now: float) -> None:
-        """An exchange has ended, and there is an access log."""
         raise NotImplementedError
 
     def refused(self, client: ClientStream, status: int) -> None:

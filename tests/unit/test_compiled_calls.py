@@ -94,13 +94,18 @@ def _above(name: str, classes: Mapping[str, Compiled]) -> Iterator[str]:
 def owners_of(
     function: ast.FunctionDef, owner: str | None, classes: Mapping[str, Compiled]
 ) -> dict[str, str]:
-    """Names in a function and their compiled classes, where either is said: parameters, `x = self.x`."""
+    """Names in a function and their compiled classes, where that is said: parameters, `x: X`, `x = self.x`."""
     found = {}
     for given in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs):
         if isinstance(given.annotation, ast.Name) and given.annotation.id in classes:
             found[given.arg] = given.annotation.id
     fields = fields_of(owner, classes)
     for node in ast.walk(function):
+        match node:
+            case ast.AnnAssign(ast.Name(name), ast.Name(kind)) if kind in classes:
+                found[name] = kind
+            case _:
+                pass
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 for one, value in zip(_parts(target), _parts(node.value), strict=False):
