@@ -1,36 +1,64 @@
+# The gateway as a container; how to run it: docs/docker.md.
+#
+#   docker build -t gateway .
+#
+# Without a registry and a network it is built of what is at hand: any image with a glibc, /bin/sh, a
+# Python of 3.11 or later and pip is a base, and wheels/ has what would have been downloaded
+# and compiled, for the base's Python.
+#
+#   python -m pip download --require-hashes --only-binary :all: -d wheels -r requirements.lock
+#   python -m pip wheel --no-deps -w wheels .
+#   docker build -t gateway --build-arg BASE=my-python --network none .
+#
+# Wheels made without a C compiler run interpreted; --build-arg DATA_PLANE=interpreted accepts that.
 ARG PYTHON=3.13
+ARG BASE=python:${PYTHON}-slim
 
 # The environment: pinned, hashed, binary wheels only; then the gateway's own wheel, compiled.
-FROM python:${PYTHON}-slim AS build
-RUN apt-get update -q \
+FROM ${BASE} AS build
+COPY requirements.lock wheel[s]/*.whl /src/wheels/
+RUN python -m venv --without-pip /opt/gateway
+RUN if ls /src/wheels/*.whl >/dev/null 2>&1; then exit; fi \
+ && apt-get update -q \
  && apt-get install -q -y --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
-RUN python -m venv /opt/gateway
-COPY requirements.lock /src/
-RUN /opt/gateway/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
-        -r /src/requirements.lock
+ENV PIP="python -m pip --python /opt/gateway/bin/python --disable-pip-version-check --no-cache-dir" \
+    PIP_ROOT_USER_ACTION=ignore
+RUN if ls /src/wheels/*.whl >/dev/null 2>&1; then \
+        $PIP install --no-compile --no-deps --no-index /src/wheels/*.whl; \
+    else \
+        $PIP install --no-compile --require-hashes --only-binary :all: -r /src/wheels/requirements.lock; \
+    fi
 COPY pyproject.toml setup.py README.md LICENSE /src/
 COPY gateway /src/gateway
 COPY admin /src/admin
-RUN /opt/gateway/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src \
- && /opt/gateway/bin/pip install --no-deps --no-index /wheels/*.whl \
- && cd / && /opt/gateway/bin/python -P -c "from gateway import compiled as c; assert c.finding().mode is c.Mode.COMPILED, c.finding()" \
- && /opt/gateway/bin/python -m compileall -q /opt/gateway \
- && /opt/gateway/bin/pip uninstall -y cython setuptools pip
+ARG DATA_PLANE=compiled
+RUN if ! ls /src/wheels/release_gateway-*.whl >/dev/null 2>&1; then \
+        $PIP wheel --no-deps --no-build-isolation --wheel-dir /src/own /src \
+     && $PIP install --no-compile --no-deps --no-index /src/own/*.whl; \
+    fi \
+ && cd / && /opt/gateway/bin/python -P -c "from gateway import compiled as c; assert c.finding().mode.value == '$DATA_PLANE', c.finding()" \
+ && $PIP uninstall -y cython setuptools
 
-# The image: no compiler, no pip, no root.
-FROM python:${PYTHON}-slim
-RUN useradd --system --uid 10001 --home-dir /var/lib/gateway --create-home --skel /dev/null gateway
+# The image: no compiler, nothing of the environment that can be written, no root.
+FROM ${BASE}
+RUN echo 'gateway:x:10001:10001::/var/lib/gateway:/bin/false' >>/etc/passwd \
+ && echo 'gateway:x:10001:' >>/etc/group \
+ && mkdir -m 0750 -p /var/lib/gateway && chown 10001:10001 /var/lib/gateway
 COPY --from=build /opt/gateway /opt/gateway
 COPY config /etc/gateway
-ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1
+# Import all there is, once, as root: whoever runs it cannot keep the bytecode of what it
+# imports, nor has a base image the library's, and would compile it at every start.
+RUN /opt/gateway/bin/python -P -c 'import importlib as i, pkgutil as p, admin, gateway; [i.import_module(m.name) for of in (admin, gateway) for m in p.walk_packages(of.__path__, of.__name__ + ".") if not m.name.endswith("__main__")]'
+ENV PATH=/opt/gateway/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /var/lib/gateway
-USER gateway
+USER 10001:10001
+# Lock, sockets, database, last snapshot: all that is ever written.
 VOLUME /var/lib/gateway
 EXPOSE 8080 8081 8082
-# Serving, as the workers see it; the admin API stays on loopback and its socket.
+# Serving, as the workers see it. Not by urllib: this runs every few seconds.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s CMD \
-    ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8082/readyz', timeout=2)"]
+    ["python", "-ISc", "import socket; s = socket.create_connection(('127.0.0.1', 8082), 2); s.sendall(b'GET /readyz HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(64))"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["gateway"]
 CMD ["run", "-c", "/etc/gateway/container.yaml"]

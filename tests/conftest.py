@@ -15,6 +15,7 @@ import pytest
 from gateway import compiled
 from tests.support.docker_engine import Engine, NoEngineError
 from tests.support.docker_engine import why_not as docker_engine_missing
+from tests.support.gateway_image import build_gateway
 
 _IMPORTS = re.compile(
     r"^ *(from|import) (gateway\.(proxy|routing|metrics\.worker)\b|tests\.(support\.(plane|worlds)|fuzz)\b)",
@@ -59,3 +60,9 @@ def docker(docker_engine: Engine) -> Iterator[Engine]:
     """The engine, empty but for images, and emptied after the test."""
     yield docker_engine
     docker_engine.clear()
+
+
+@pytest.fixture(scope="session")
+def gateway_image(docker_engine: Engine) -> str:
+    """The gateway's image, in the engine."""
+    return build_gateway(docker_engine)

@@ -26,8 +26,11 @@ _LEFT_OUT = re.compile(
     r"(^|/)(__pycache__|tests?|idlelib|tkinter|turtledemo|lib2to3|pydoc_data|ensurepip"
     r"|site-packages|dist-packages|config-\d[^/]*|_tkinter\.[^/]*\.so)(/|$)"
 )
-# Loaded by name when it first looks up a host or a user.
-_BY_NAME = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1")
+# Loaded by name when it first looks up a host or a user; what binary wheels may count on.
+_BY_NAME = (
+    *("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1", "libstdc++.so.6"),
+    *("libm.so.6", "librt.so.1", "libpthread.so.0", "libdl.so.2", "libutil.so.1"),
+)
 
 
 def busybox_root() -> bytes:
