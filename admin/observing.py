@@ -16,8 +16,9 @@ from enum import Enum
 
 from gateway.core.compile import UNRESOLVED, condition
 from gateway.core.differences import changed, gone
+from gateway.core.hosts import is_ip
 from gateway.core.model import Health, Instance, InstanceId, ServiceId
-from gateway.core.observed import Observed, RouteProblem, is_ip
+from gateway.core.observed import Observed, RouteProblem
 from gateway.core.snapshot import Condition, Snapshot
 from gateway.core.state import State
 

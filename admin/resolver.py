@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from gateway.core.observed import is_ip
+from gateway.core.hosts import is_ip
 
 from .clock import Clock
 

@@ -7,6 +7,8 @@ apart and never mixed in one type:
 * *observed* - what providers and health checks report (`Instance`, `Health`);
 * *compiled* - what a data plane needs to serve (see `snapshot.py`).
 
+The words that all three have in common are those of `vocabulary.py`, and belong to the model as well.
+
 Names: a service is `application/service`; a service registered by hand belongs
 to the application `-`. A route is its host followed by its path prefix without
 a trailing slash: `servicea.local`, `shop.example/api`.
@@ -17,26 +19,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
 
 from .container import Container
-
-ServiceId = NewType("ServiceId", str)
-RouteId = NewType("RouteId", str)
-InstanceId = NewType("InstanceId", str)
+from .vocabulary import AffinityKey as AffinityKey
+from .vocabulary import AtZero as AtZero
+from .vocabulary import BalancerName as BalancerName
+from .vocabulary import InstanceId as InstanceId
+from .vocabulary import InstanceTls as InstanceTls
+from .vocabulary import RouteId as RouteId
+from .vocabulary import ServiceId as ServiceId
+from .vocabulary import split_service_id as split_service_id
 
 WEIGHT_MAX = 1_000_000
 BY_HAND = "-"
 """The application of services that were registered by hand."""
-
-
-class AtZero(StrEnum):
-    """What affinity does for clients pinned to a service whose weight is 0."""
-
-    DRAIN = "drain"
-    """Pinned clients stay; nobody new is sent there."""
-    EVICT = "evict"
-    """Pinned clients are drawn anew by the weights."""
 
 
 class CheckKind(StrEnum):
@@ -48,14 +44,6 @@ class CheckKind(StrEnum):
     """A program that ends with 0; run beside the instance, with its environment."""
     RUNNING = "running"
     """Nothing is asked: an instance that runs is healthy (no probe and no routed port)."""
-
-
-class BalancerName(StrEnum):
-    """How a service spreads its requests over its instances."""
-
-    ROUND_ROBIN = "round_robin"
-    LEAST_REQUESTS = "least_requests"
-    TWO_RANDOM_CHOICES = "two_random_choices"
 
 
 class Role(StrEnum):
@@ -100,14 +88,6 @@ class UpstreamTls:
 
     server_name: str | None = None
     """What they are asked for, and what their certificate must be for; None: the endpoint's host."""
-    verify: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class InstanceTls:
-    """TLS to one instance: it is asked for `name`, and believed without proof if not `verify`."""
-
-    name: str
     verify: bool = True
 
 
@@ -271,22 +251,6 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class AffinityKey:
-    """A secret that affinity tokens are made with. The newest one signs.
-
-    `id` is one character of `[A-Za-z0-9]`; `secret` is 32 random bytes in hex;
-    `created` is seconds since the epoch.
-    """
-
-    id: str
-    secret: str
-    created: float
-
-    def __repr__(self) -> str:
-        return f"AffinityKey(id={self.id!r}, created={self.created!r})"
-
-
-@dataclass(frozen=True, slots=True)
 class Token:
     """A bearer token of the admin API; only its digest is kept.
 
@@ -323,12 +287,6 @@ class Instance:
 def route_id(host: str, path: str) -> RouteId:
     """The identity of a route: `route_id("a.b", "/") == "a.b"`, `("a.b", "/x") == "a.b/x"`."""
     return RouteId(host + path.rstrip("/"))
-
-
-def split_service_id(service: ServiceId) -> tuple[str, str]:
-    """`application/name` -> `(application, name)`."""
-    application, _, name = service.partition("/")
-    return application, name
 
 
 def shares(weights: Mapping[ServiceId, int]) -> dict[ServiceId, float]:

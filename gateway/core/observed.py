@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import ip_address
 
+from .hosts import is_ip
 from .model import (
     BY_HAND,
     Endpoint,
@@ -89,15 +89,6 @@ class Observed:
     def address_of(self, instance: Instance) -> str | None:
         """The IP address of an instance; None: its host name never led to it."""
         return instance.host if is_ip(instance.host) else self.addresses.get(instance.id)
-
-
-def is_ip(host: str) -> bool:
-    """Is this an IP address rather than a name?"""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def instance_id(service_name: str, endpoint: Endpoint) -> InstanceId:

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from .differences import differences
-from .model import (
+from .vocabulary import (
     AffinityKey,
     AtZero,
     BalancerName,

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.model import InstanceId
 from gateway.core.snapshot import Delta, Snapshot
+from gateway.core.vocabulary import InstanceId
 from gateway.routing.forwarding import TrustedProxies
 from gateway.routing.outlier import EjectionPolicy, record_failure
 from gateway.routing.world import World

@@ -22,7 +22,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
-from gateway.core.model import AffinityKey, InstanceId, RouteId, ServiceId
+from gateway.core.vocabulary import AffinityKey, InstanceId, RouteId, ServiceId
 
 HOME_LENGTH = 18
 """Length of a token's first part, which stands for the service."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.model import ServiceId
+from gateway.core.vocabulary import ServiceId
 
 from .decision import NO_SERVICE, Decision, Sticky, drawn, unhealthy
 from .schedule import Cursor, schedule

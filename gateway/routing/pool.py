@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from gateway.core.model import AtZero, ServiceId
 from gateway.core.snapshot import SnapshotRoute
+from gateway.core.vocabulary import AtZero, ServiceId
 
 from .affinity import HOME_LENGTH, TOKEN_LENGTH, Keyring, find_cookie
 from .decision import UNKNOWN_SELECTION, Decision, Sticky, drawn, held, unhealthy

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.model import BalancerName, InstanceId, ServiceId, split_service_id
 from gateway.core.snapshot import Condition, SnapshotInstance, SnapshotService
+from gateway.core.vocabulary import BalancerName, InstanceId, ServiceId, split_service_id
 
 from .balancers import Balancer
 

@@ -17,8 +17,8 @@ from itertools import compress
 from operator import is_not
 from typing import TypeVar
 
-from gateway.core.model import BalancerName, InstanceId, RouteId, ServiceId
 from gateway.core.snapshot import EMPTY, Delta, Snapshot, SnapshotRoute
+from gateway.core.vocabulary import BalancerName, InstanceId, RouteId, ServiceId
 
 from .affinity import Keyring
 from .balancers import BALANCERS, Balancer

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from gateway.core.observed import is_ip
+from gateway.core.hosts import is_ip
 
 from . import placeholders
 from .addresses import UNIX_PATH_MAX, Address, is_host_name, parse

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gateway.core.observed import is_ip
+from gateway.core.hosts import is_ip
 
 from .addresses import UNIX_PATH_MAX, is_host_name
 

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 import orjson
 
-from gateway.core.model import AtZero
+from gateway.core.vocabulary import AtZero
 
 from . import forms
 from .forms import Ge, Gt, Le, MinLen

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.core.model import BalancerName
+from gateway.core.vocabulary import BalancerName
 
 from .base import Balancer
 from .least_requests import LeastRequests
