@@ -114,7 +114,9 @@ class Controller:
         self._generation = max(meta.generation, floor, last.generation if last else 0)
         if not self.state.keys:
             await self._make_first_key()
-        self._projection.begin(self.state, last, self._inbox.take(asks_max=0).launched)
+        mail = self._inbox.take(asks_max=0)
+        self._projection.begin(self.state, last, mail.launched)
+        self._projection.take_reports(self.state, mail.reports, self._clock.monotonic())
         if last is None and floor:
             await self._wait_for_first_verdicts()
         self._publish(self._compile())

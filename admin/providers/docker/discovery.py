@@ -42,6 +42,11 @@ log = logging.getLogger(__name__)
 NAME = "docker"
 STOPPING_S = 600.0
 """How long a container that was told to stop, and runs on, counts as one that is about to end."""
+AGAIN_S = 0.5
+"""After an event the list is looked at twice, at once and a little later: the Engine tells that a
+container has ended, or is paused, up to 0.1 s before its list shows it."""
+DEAD_S = 5.0
+"""How long a container of which the end was told is not believed to run, whatever the list says."""
 RETRY_S = 2.0
 """The pause after a refusal, e.g. by a store without room."""
 PORTS_S = 1.0
@@ -72,6 +77,9 @@ class Discovery:
         """The last list; None: there has been none."""
         self._stopping: dict[str, float] = {}
         """Containers that were told to stop, and when."""
+        self._dead: dict[str, float] = {}
+        """Containers that have ended, and when (monotonic)."""
+        self._must_look_again = False
         self._unclear: list[Event] = []
         """Signals of which it must be asked whether they are the container's own to stop."""
         self._picture = Picture()
@@ -115,6 +123,7 @@ class Discovery:
 
     async def _list_always(self) -> None:
         while True:
+            self._must_look_again = self._must_list.is_set()
             self._must_list.clear()
             try:
                 listed = await self._engine.containers()
@@ -123,14 +132,20 @@ class Discovery:
                 # Said already, once, by the Engine's edge; it tells as well when it is back.
                 log.debug("containers could not be listed: %s", error)
             else:
-                self._containers = listed
-                running = {c.id for c in listed}
+                self._containers = self._living(listed)
+                running = {c.id for c in self._containers}
                 oldest = self._clock.time() - STOPPING_S
                 self._stopping = {
                     id: at for id, at in self._stopping.items() if id in running and at > oldest
                 }
                 self._settle()
-            await self._wait(self._must_list, self._docker.refresh)
+            longest_s = AGAIN_S if self._must_look_again else self._docker.refresh
+            await self._wait(self._must_list, longest_s)
+
+    def _living(self, listed: Sequence[Container]) -> list[Container]:
+        now, ids = self._clock.monotonic(), {c.id for c in listed}
+        self._dead = {id: at for id, at in self._dead.items() if id in ids and now < at + DEAD_S}
+        return [c for c in listed if c.id not in self._dead]
 
     async def _look_at_ports_always(self) -> None:
         while True:
@@ -159,8 +174,10 @@ class Discovery:
                 self._note_signal(event)
             elif event.action in _ENDS:
                 self._stopping.pop(event.id, None)
-            if event.action == "die" and self._containers is not None:
-                self._containers = [c for c in self._containers if c.id != event.id]
+                self._dead.pop(event.id, None)
+            if event.action == "die":
+                self._dead[event.id] = self._clock.monotonic()
+                self._containers = self._containers and self._living(self._containers)
                 self._settle()
         self._must_list.set()
 
