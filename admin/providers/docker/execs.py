@@ -14,6 +14,9 @@ from admin.probes import OUTPUT_MAX, NotAsked, last_words
 
 from .engine import Engine, EngineGone, EngineRefused, NoSuchThing
 
+STDOUT, STDERR = 1, 2
+"""The numbers of the streams in what the Engine sends."""
+
 
 class Running(Protocol):
     """A command that was begun."""
@@ -57,14 +60,17 @@ class Execs:
         return runs
 
     async def _run(self, container: str, command: Sequence[str]) -> str | None:
-        kept = b""
+        # Which of the two came first is not told: what it said of errors says more.
+        kept = {STDOUT: b"", STDERR: b""}
         with self._engine.asking() as docker:
             begun = await docker.containers.container(container).exec(command)
             self._open[container] = begun
             async with begun.start(detach=False) as output:
                 while (message := await output.read_out()) is not None:
-                    kept = (kept + message.data)[-OUTPUT_MAX:]
+                    stream = STDERR if message.stream == STDERR else STDOUT
+                    kept[stream] = (kept[stream] + message.data)[-OUTPUT_MAX:]
             ended = await begun.inspect()
         self._open.pop(container, None)
         code = ended.get("ExitCode")
-        return None if code == 0 else f"the command ended with {code}{last_words(kept)}"
+        words = last_words(kept[STDERR] or kept[STDOUT])
+        return None if code == 0 else f"the command ended with {code}{words}"
