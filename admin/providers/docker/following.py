@@ -20,7 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
-from .engine import CONNECT_S, Engine, EngineError
+from .engine import CONNECT_S, Engine, EngineError, NoSuchThing
 
 log = logging.getLogger(__name__)
 
@@ -115,24 +115,18 @@ class Followers:
     async def _follow_always(self, container: str, file: Path) -> None:
         while True:
             try:
-                is_running, has_terminal = await self._look(container)
+                has_terminal = (await self._look(container))[1]
                 await self._follow(container, has_terminal, file)
-                if not is_running:
-                    return
-            except EngineError:
-                if not await self._is_worth_it(container):
-                    return
+                if not (await self._look(container))[0]:
+                    return  # the stream ended because the program did: that was all
+            except NoSuchThing:
+                return
+            except EngineError as error:
+                log.debug("the output of the container %s: %s", container[:12], error)
             except (OSError, ValueError) as error:
                 log.warning("the output of the container %s is not kept: %s", container[:12], error)
                 return
             await asyncio.sleep(AGAIN_S)
-
-    async def _is_worth_it(self, container: str) -> bool:
-        try:
-            await self._look(container)
-        except EngineError as error:
-            return not getattr(error, "status", None)
-        return True
 
     async def _look(self, container: str) -> tuple[bool, bool]:
         found = await self._engine.inspect(container)
