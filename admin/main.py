@@ -246,7 +246,7 @@ class Control:
                     controller.configure(messages.settings_of(message))
                     provider.settings_have_changed()
                     if self._docker is not None:
-                        self._docker.launcher.settings_have_changed()
+                        self._docker.settings_have_changed()
                 case Type.STOP:
                     self._is_told_to_stop.set()
 

@@ -101,6 +101,10 @@ class Discovery:
         """The container that an instance is."""
         return self._picture.containers.get(instance)
 
+    def look_again(self) -> None:
+        """At all containers, soon."""
+        self._must_list.set()
+
     # --- running --------------------------------------------------------------------------------
 
     async def look_first(self) -> None:
@@ -270,10 +274,12 @@ class Discovery:
 
 
 def signal_number(name: object) -> int:
-    """The number of a signal as images name it: `SIGQUIT`, `QUIT`, `3`; TERM where none is named."""
-    text = name if isinstance(name, str) else ""
+    """The number of a signal as images name it (`SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`); else TERM."""
+    text = name.upper() if isinstance(name, str) else ""
     if text.isascii() and text.isdigit():
         return int(text[:4])
-    long = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
-    found = signal.Signals.__members__.get(long)
-    return _TERM if found is None else int(found)
+    word, plus, more = text.removeprefix("SIG").partition("+")
+    found = signal.Signals.__members__.get(f"SIG{word}")
+    if found is None or (plus and not (more.isascii() and more.isdigit())):
+        return _TERM
+    return int(found) + int(more[:4] or 0)

@@ -33,10 +33,13 @@ log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 ANSWER_S = 30.0
 """For answers that come at once; whoever pulls or waits asks without a limit."""
+CALM_S = 5.0
+"""A stream of events that lived so long is opened again at once."""
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Between attempts to reach an Engine that is gone; the last one for ever."""
 EVENT_BYTES_MAX = 4 << 20
 """An event holds all labels of its container; a longer one ends the connection."""
+STRANGE = "what answers there is no Docker Engine"
 CONTAINER_EVENTS = (
     "create",
     "start",
@@ -94,6 +97,8 @@ class Engine:
         self._connector: aiohttp.BaseConnector | None = None
         self._presence = Presence.UNKNOWN
         self._problem: str | None = None
+        self._deaf: str | None = None
+        """Why it does not tell events, though it is there."""
         self._seen = 0.0
         self._on_change: list[Callable[[], None]] = []
         self._on_open: list[Callable[[], None]] = []
@@ -142,9 +147,18 @@ class Engine:
         except (aiohttp.ClientError, OSError) as error:
             raise self._gone(str(error) or type(error).__name__) from None
         except (json.JSONDecodeError, UnicodeDecodeError):
-            raise self._gone("it answers with what is no JSON") from None
+            raise self._gone(STRANGE) from None
         else:
             self._note(None)
+
+    @contextmanager
+    def _reading(self) -> Iterator[aiodocker.Docker]:
+        """`asking`, where aiodocker takes an answer for what it ought to be."""
+        with self.asking() as docker:
+            try:
+                yield docker
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise self._gone(STRANGE) from None
 
     @property
     def client(self) -> aiodocker.Docker:
@@ -176,24 +190,24 @@ class Engine:
 
     async def ping(self) -> str:
         """The Engine's version."""
-        with self.asking() as docker:
+        with self._reading() as docker:
             return str((await docker.version()).get("Version", "?"))
 
     async def containers(
         self, *, include_stopped: bool = False, labels: Sequence[str] = ()
     ) -> tuple[Container, ...]:
         """The containers that run (or all), with these labels: `name`, or `name=value`."""
-        with self.asking() as docker:
+        with self._reading() as docker:
             listed = await docker.containers.list(
                 all=include_stopped, filters=json.dumps({"label": list(labels)})
             )
             # The list is all that is asked for: no further question about each of them.
-            found = map(container_of, (one._container for one in listed))
+            found = [container_of(one._container) for one in listed]
         return tuple(one for one in found if one is not None)
 
     async def inspect(self, container: str) -> Mapping[str, Any]:
         """All that the Engine knows of a container. Raises `NoSuchThing`."""
-        with self.asking() as docker:
+        with self._reading() as docker:
             return (await docker.containers.get(container))._container
 
     # --- events -----------------------------------------------------------------------------
@@ -206,18 +220,19 @@ class Engine:
         self._seen = self._clock.time() - since_s
         failures = 0
         while True:
+            begun = self._clock.monotonic()
             try:
                 async with aclosing(self._events(self._seen)) as events:
                     async for event in events:
-                        failures = 0
                         self._tell(event)
-                self._note("it ended the stream of events")
+                self._note_deaf(None)
             except EngineGone:
                 pass
             except EngineRefused as error:
-                self._note(f"it refuses to tell its events: {error}")
+                self._note_deaf(str(error))
+            lived_s = self._clock.monotonic() - begun
+            failures = 0 if lived_s > CALM_S else failures + 1
             await self._clock.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
-            failures += 1
 
     def _tell(self, event: Event | None) -> None:
         if event is None:
@@ -245,20 +260,21 @@ class Engine:
                     raise aiodocker.DockerError(answer.status, (await answer.text())[:500])
                 self._note(None)
                 yield None
-                rest = b""
-                async for chunk in answer.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line.strip() and isinstance(given := json.loads(line), dict):
-                            yield event_of(given)
-                    if len(rest) > EVENT_BYTES_MAX:
-                        raise aiohttp.ClientPayloadError("an event without end")
+                async for line in _lines(answer.content):
+                    if isinstance(given := json.loads(line), dict):
+                        yield event_of(given)
 
     # --- gone and back ----------------------------------------------------------------------
 
     def _gone(self, why: str) -> EngineGone:
         self._note(why)
         return EngineGone(f"the Docker Engine at {self.url} is not there: {why}")
+
+    def _note_deaf(self, why: str | None) -> None:
+        """A proxy before the Engine may forbid to listen: it is asked from time to time then."""
+        if why is not None and why != self._deaf:
+            log.warning("the Docker Engine at %s tells no events: %s", self.url, why)
+        self._deaf = why
 
     def _note(self, problem: str | None) -> None:
         was = self._presence
@@ -272,6 +288,22 @@ class Engine:
             log.error("the Docker Engine at %s is gone: %s", self.url, problem)
         for watcher in self._on_change:
             watcher()
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Lines that are not empty, until the stream ends or breaks: whoever opens it anew finds out why."""
+    rest = b""
+    try:
+        async for chunk in stream.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield line
+            if len(rest) > EVENT_BYTES_MAX:
+                log.error("the Docker Engine sends an event of more than %d bytes", EVENT_BYTES_MAX)
+                return
+    except (aiohttp.ClientError, OSError) as error:
+        log.debug("the stream of events broke: %s", error)
 
 
 def _without_address(message: str) -> str:

@@ -37,6 +37,11 @@ class DockerProvider:
             return None
         return Inside(lambda command: self._execs.run(container.id, command))
 
+    def settings_have_changed(self) -> None:
+        """Look again: what is found may mean something else now."""
+        self.discovery.look_again()
+        self.launcher.settings_have_changed()
+
     async def look_first(self) -> None:
         """Before the controller's start: report what runs, if the Engine says it in time."""
         with suppress(TimeoutError):

@@ -1,0 +1,211 @@
+"""The edge to the Docker Engine, against servers that are none, or are about to go."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from admin.providers.docker import engine as edge
+from admin.providers.docker.containers import Event
+from admin.providers.docker.engine import (
+    Engine,
+    EngineGone,
+    EngineRefused,
+    NoSuchThing,
+    Presence,
+)
+from tests.support.clocks import FakeClock
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+VERSION = {"Version": "20.10", "ApiVersion": "1.41"}
+
+
+@asynccontextmanager
+async def engine_with(handler: Handler, clock: FakeClock | None = None) -> AsyncIterator[Engine]:
+    """An engine at a socket where `handler` answers everything but the question for the version."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/version":
+            return web.json_response(VERSION)
+        return await handler(request)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "d.sock"
+        await web.UnixSite(runner, str(path)).start()
+        engine = Engine(f"unix://{path}", clock or FakeClock())
+        try:
+            yield engine
+        finally:
+            await engine.close()
+            await runner.cleanup()
+
+
+def answering(text: str, status: int = 200, kind: str = "application/json") -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, status=status, content_type=kind)
+
+    return handle
+
+
+@pytest.mark.parametrize("text", ["", '{"a": 1}', "[1]", '["x"]', "null", "<html>", "[null]"])
+def test_what_is_no_engine_is_one_that_is_not_there(text: str) -> None:
+    async def go() -> None:
+        async with engine_with(answering(text)) as engine:
+            with pytest.raises(EngineGone) as caught:
+                await engine.containers()
+            assert "no Docker Engine" in str(caught.value)
+            assert engine.presence is Presence.GONE
+
+    asyncio.run(go())
+
+
+def test_a_socket_that_nobody_listens_on_is_said_in_words() -> None:
+    async def go() -> None:
+        engine = Engine("unix:///no/such.sock", FakeClock())
+        told: list[Presence] = []
+        engine.on_change(lambda: told.append(engine.presence))
+        for _ in range(2):
+            with pytest.raises(EngineGone) as caught:
+                await engine.ping()
+        assert str(caught.value).startswith(
+            "the Docker Engine at unix:///no/such.sock is not there"
+        )
+        assert "No such file" in str(caught.value)
+        assert told == [Presence.GONE]  # once
+        await engine.close()
+
+    asyncio.run(go())
+
+
+def test_refusals_are_told_apart_from_absence() -> None:
+    async def go() -> None:
+        async with engine_with(answering('{"message": "no"}', 404)) as engine:
+            with pytest.raises(NoSuchThing):
+                await engine.inspect("x")
+            assert engine.presence is Presence.UP
+        async with engine_with(answering("forbidden", 403, "text/plain")) as engine:
+            with pytest.raises(EngineRefused) as caught:
+                await engine.containers()
+            assert caught.value.status == 403
+
+    asyncio.run(go())
+
+
+def line(number: int) -> bytes:
+    actor = {"ID": str(number), "Attributes": {}}
+    given = {"Type": "container", "Action": "die", "Actor": actor, "time": number}
+    return json.dumps(given).encode() + b"\n"
+
+
+class Stream:
+    """Serves one script of chunks for each time events are asked for; the last one hangs."""
+
+    def __init__(self, *scripts: tuple[bytes, ...]) -> None:
+        self.scripts = list(scripts)
+        self.since: list[str] = []
+        self.are_all_asked = asyncio.Event()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        assert request.path == "/events"
+        self.since.append(request.query["since"])
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for chunk in self.scripts.pop(0):
+            await answer.write(chunk)
+        if not self.scripts:
+            self.are_all_asked.set()
+            await asyncio.Event().wait()
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+
+async def followed(clock: FakeClock, engine: Engine, stream: Stream) -> tuple[list[str], int]:
+    """The ids of the events, and how often the stream was opened."""
+    seen: list[str] = []
+    opened = 0
+
+    def note_open() -> None:
+        nonlocal opened
+        opened += 1
+
+    def note(event: Event) -> None:
+        seen.append(event.id)
+
+    engine.on_open(note_open)
+    engine.on_event(note)
+    following = asyncio.create_task(engine.run(60.0))
+    while not stream.are_all_asked.is_set():
+        await clock.advance(0.5)
+        await asyncio.sleep(0.001)
+    while len(seen) < 3:
+        await asyncio.sleep(0.001)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    return seen, opened
+
+
+def test_a_stream_that_breaks_is_opened_again_where_it_was() -> None:
+    async def go() -> None:
+        clock = FakeClock(1000.0)
+        whole = line(2001)
+        stream = Stream(
+            (whole[:10], whole[10:], line(2002)[:20]),  # cut in the middle of an event
+            (b"\n\n", b"no json\n"),
+            (line(2002), line(2003)),
+        )
+        async with engine_with(stream, clock) as engine:
+            seen, opened = await followed(clock, engine, stream)
+        assert seen == ["2001", "2002", "2003"]
+        assert opened == 3
+        assert [float(s) for s in stream.since] == [940.0, 2001.0, 2001.0]
+
+    asyncio.run(go())
+
+
+def test_an_event_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(edge, "EVENT_BYTES_MAX", 1000)
+        clock = FakeClock(1000.0)
+        stream = Stream((b"x" * 2000,), (line(1), line(2), line(3)))
+        async with engine_with(stream, clock) as engine:
+            seen, _ = await followed(clock, engine, stream)
+        assert seen == ["1", "2", "3"]
+
+    asyncio.run(go())
+
+
+def test_who_may_not_listen_is_told_once_and_the_engine_is_there(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def go() -> None:
+        clock = FakeClock()
+        asked = 0
+
+        async def forbid(request: web.Request) -> web.StreamResponse:
+            nonlocal asked
+            asked += 1
+            return web.Response(status=403, text="Forbidden")
+
+        async with engine_with(forbid, clock) as engine:
+            following = asyncio.create_task(engine.run())
+            while asked < 5:
+                await clock.advance(10.0)
+                await asyncio.sleep(0.001)
+            assert engine.presence is Presence.UP
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        assert sum("tells no events" in r.getMessage() for r in caplog.records) == 1
+
+    asyncio.run(go())
