@@ -7,29 +7,35 @@ application hello, whose frontend is released first and then its backend.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.support import processes
-from tests.support.gateway import Admin, Answer, Gateway, Visitor, served_by
-from tests.support.load import Load, judge
+from tests.support.article import (
+    CONFIG,
+    TEMPLATES,
+    App,
+    assert_backend_release,
+    assert_frontend_release,
+    assert_only,
+    assert_refused,
+    cli,
+    colours,
+    load,
+    phases,
+    run_cli,
+    weights,
+)
+from tests.support.gateway import Answer, Gateway, Visitor, served_by
 from tests.support.processes import wait_until
 
-CONFIG = Path(__file__).parents[2] / "config"
-TEMPLATES = CONFIG / "templates"
 PORTS = (27_100, 27_299)
-SOON_S = 20.0
 
 NGINX_1 = "Welcome to nginx! version 1.0 "
 NGINX_2 = "Welcome to nginx! version 2.0 "
@@ -46,60 +52,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         wait_until(lambda: not programs(found), what="no process left of what was removed")
 
 
-@dataclass(frozen=True)
-class App:
-    """An application, as somebody who releases it deals with it."""
-
-    gateway: Gateway
-    name: str
-    host: str
-    """Where users come."""
-
-    @property
-    def api(self) -> Admin:
-        return self.gateway.api
-
-    def post(self, template: str, query: str = "") -> Answer:
-        """Deploy a template by a call as curl makes it; `template`: a file's name, or its text."""
-        text = template if "\n" in template else (TEMPLATES / template).read_text()
-        return self.api(
-            "POST",
-            f"applications/{self.name}/releases{query}",
-            raw=text.encode(),
-            headers={"Content-Type": "application/yaml"},
-        )
-
-    def show(self) -> Any:
-        return self.api.ok("GET", f"applications/{self.name}")
-
-    def services(self) -> dict[str, str | None]:
-        """Service to colour."""
-        return {s["name"]: s["colour"] for s in self.show()["services"]}
-
-    def release(self, release: str) -> Any:
-        return self.api.ok("GET", f"releases/{release}")
-
-    def wait(self, release: str, phase: str) -> Any:
-        """The release once it is in that phase."""
-        wait_until(
-            lambda: self.release(release)["phase"] == phase,
-            SOON_S,
-            f"{release} {phase}",
-        )
-        return self.release(release)
-
-    def first(self, template: str) -> None:
-        """The first deployment, until it is done."""
-        answer = self.post(template)
-        assert answer.status == 201, answer
-        release = self.wait(answer.json["id"], "confirmed")
-        assert release["is_first"]
-        assert set(self.services().values()) == {None}
-
-    def remove(self) -> None:
-        where = f"applications/{self.name}"
-        self.api("DELETE", f"{where}?force=true&drain_timeout=0")
-        wait_until(lambda: self.api("GET", where).status == 404, SOON_S, f"{self.name} gone")
+class LocalApp(App):
+    """Its services are processes of this machine."""
 
     def processes(self, service: str) -> set[int]:
         """The processes of a service's instances."""
@@ -109,15 +63,6 @@ class App:
             for instance in self.api.ok("GET", f"services/{service}/instances")["instances"]
         ]
         return {running[port] for port in ports}
-
-    def newcomer(self) -> str:
-        """What somebody reads who comes for the first time."""
-        answer = self.gateway.ask("public", host=self.host)
-        assert answer.status == 200, answer
-        return answer.text
-
-    def browser(self) -> Visitor:
-        return Visitor(self.gateway.ports["public"], self.host, is_browser=True)
 
 
 def programs(gateway: Gateway) -> dict[int, int]:
@@ -133,88 +78,29 @@ def programs(gateway: Gateway) -> dict[int, int]:
 
 
 @pytest.fixture
-def nginx(gateway: Gateway) -> Iterator[App]:
-    app = App(gateway, "nginx", "nginx.localhost")
+def nginx(gateway: Gateway) -> Iterator[LocalApp]:
+    app = LocalApp(gateway, "nginx", "nginx.localhost")
     app.first("nginx-v1.yaml")
     yield app
     app.remove()
 
 
 @pytest.fixture
-def hello(gateway: Gateway) -> Iterator[App]:
-    app = App(gateway, "hello", "serviceb.localhost")
+def hello(gateway: Gateway) -> Iterator[LocalApp]:
+    app = LocalApp(gateway, "hello", "serviceb.localhost")
     app.first("hello-1-initial.yaml")
     yield app
     app.remove()
 
 
-@contextmanager
-def load(app: App) -> Iterator[Load]:
-    """Eight clients without cookies; not one of their requests may fail."""
-    port = app.gateway.ports["public"]
-    with Load(
-        port, app.host, keeping=6, per_request=2, pause_s=0.02, late_s=5.0, keep_bodies=True
-    ) as found:
-        found.wait_answers(40)
-        yield found
-        found.wait_answers(40)
-    verdict = judge(found.records)
-    assert not verdict.failed, verdict
-
-
-def assert_only(load: Load, since: float, body: str) -> None:
-    """Every request begun since then reads this."""
-    load.wait_answers(40)
-    later = [record for record in load.records if record.start >= since]
-    assert later
-    assert {r.body.decode().partition("at ")[0] for r in later} == {body}
-
-
-def cli(app: App, *arguments: str) -> str:
-    """What a command prints that must succeed."""
-    done = run_cli(app, *arguments)
-    assert done.returncode == 0, done
-    return done.stdout
-
-
-def run_cli(app: App, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        env=os.environ | {"GATEWAY_ADMIN": str(app.gateway.state / "admin.sock")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def colours(release: Any) -> dict[str, str]:
-    return {service["name"]: service["colour"] for service in release["services"]}
-
-
-def weights(release: Any) -> dict[str, dict[str, int]]:
-    return {route["route"]: route["weights"] for route in release["routes"]}
-
-
-def phases(release: Any) -> list[str]:
-    """The phases it went through, each once."""
-    return list(dict.fromkeys(entry["phase"] for entry in release["timeline"]))
-
-
-def assert_refused(answer: Answer, status: int, code: str, *words: str) -> None:
-    """A problem with that code, whose detail says what to do."""
-    assert (answer.status, answer.json["code"]) == (status, code), answer
-    for word in words:
-        assert word in answer.json["detail"], answer.json
-
-
-def assert_gone(app: App, service: str, pids: set[int]) -> None:
+def assert_gone(app: LocalApp, service: str, pids: set[int]) -> None:
     """Neither the service nor a process of it is left."""
     assert service not in app.services()
     assert app.api("GET", f"services/{app.name}%2F{service}").status == 404
     assert not [pid for pid in pids if processes.is_alive(pid)]
 
 
-def test_nginx_is_released_and_confirmed(nginx: App) -> None:
+def test_nginx_is_released_and_confirmed(nginx: LocalApp) -> None:
     with nginx.browser() as old, nginx.browser() as slow, load(nginx) as clients:
         assert old.get().text.startswith(NGINX_1)
         assert slow.get().text.startswith(NGINX_1)
@@ -295,7 +181,7 @@ def in_flight(app: App, browser: Visitor) -> Iterator[list[Answer]]:
     thread.join()
 
 
-def test_nginx_is_released_and_rolled_back(nginx: App) -> None:
+def test_nginx_is_released_and_rolled_back(nginx: LocalApp) -> None:
     kept = nginx.processes("nginx-v1")
     with load(nginx) as clients:
         out = cli(nginx, "deploy", "nginx", "-f", str(TEMPLATES / "nginx-v2.yaml"), "--wait")
@@ -327,7 +213,7 @@ def test_nginx_is_released_and_rolled_back(nginx: App) -> None:
 
 
 def test_the_frontend_of_hello_and_then_its_backend_are_released_and_confirmed(
-    hello: App,
+    hello: LocalApp,
 ) -> None:
     assert hello.newcomer() == "Hello world!"
     with load(hello) as clients:
@@ -383,34 +269,8 @@ def test_the_frontend_of_hello_and_then_its_backend_are_released_and_confirmed(
         assert_only(clients, since, "Welcome to the new world!")
 
 
-def assert_frontend_release(release: Any) -> None:
-    assert colours(release) == {
-        "serviceA-v1": "yellow",
-        "serviceB-v2": "green",
-        "serviceB-v1": "blue",
-    }
-    assert weights(release)["serviceb.localhost"] == {"serviceB-v1": 100, "serviceB-v2": 0}
-    # The article's template shares the route without the label: accepted, and said.
-    (warning,) = release["warnings"]
-    assert "serviceB-v2" in warning
-    assert "routing.coexist" in warning
-    assert "serviceb.localhost" in warning
-
-
-def assert_backend_release(release: Any) -> None:
-    # serviceB-v2 is unchanged although its coexist label was added.
-    assert colours(release) == {
-        "serviceA-v2": "green",
-        "serviceB-v2": "yellow",
-        "serviceA-v1": "blue",
-    }
-    assert weights(release)["servicea.local"] == {"serviceA-v1": 100, "serviceA-v2": 0}
-    (warning,) = release["warnings"]
-    assert warning.startswith("serviceB-v2 is unchanged but marked as coexisting")
-
-
 def test_the_frontend_of_hello_and_then_its_backend_are_released_and_rolled_back(
-    hello: App,
+    hello: LocalApp,
 ) -> None:
     with load(hello) as clients:
         answer = hello.post("hello-2-frontend-release.yaml")
@@ -452,7 +312,7 @@ def test_the_frontend_of_hello_and_then_its_backend_are_released_and_rolled_back
 
 
 def test_what_cannot_be_released_is_refused_with_a_way_out_and_changes_nothing(
-    nginx: App,
+    nginx: LocalApp,
 ) -> None:
     before = (nginx.show(), nginx.api.routes())
     text = (TEMPLATES / "nginx-v1.yaml").read_text()

@@ -27,6 +27,30 @@ def wheels_of_lock(lock: Path, folder: Path) -> None:
             repack(name, folder)
 
 
+def wheels_of_package(name: str, folder: Path) -> None:
+    """A wheel of a package and of each that it needs."""
+    todo, done = [name], set[str]()
+    while todo:
+        one = metadata.distribution(todo.pop())
+        if one.name.lower() not in done:
+            done.add(one.name.lower())
+            repack(one.name, folder)
+            # An extra, or for another system: what is not installed is not needed.
+            for text in one.requires or []:
+                needed = re.split(r"[^\w.-]", text, maxsplit=1)[0]
+                if "extra ==" not in text and find_installed(needed):
+                    todo.append(needed)
+
+
+def find_installed(name: str) -> bool:
+    """Is there such a package here?"""
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def repack(name: str, folder: Path) -> Path:
     """The wheel that an installed package came from, but for its bytecode and scripts."""
     found = metadata.distribution(name)
