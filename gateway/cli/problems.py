@@ -13,6 +13,7 @@ from gateway.cli.options import Target, admin_options, json_option
 def problems(target: Target, as_json: bool) -> None:
     """List routes that are not served as the labels of containers say."""
     from gateway.cli.client import path
+    from gateway.cli.harmless import harmless
     from gateway.cli.output import print_json, print_table
 
     answer = target.client().get(path("problems"))
@@ -22,12 +23,14 @@ def problems(target: Target, as_json: bool) -> None:
     for provider in answer["providers"]:
         if not provider["up"]:
             click.echo(f"{provider['name']} cannot be asked, what it said last counts:")
-            click.echo(f"  {provider['problem']}")
+            click.echo(f"  {harmless(provider['problem'])}")
     print_table(
-        ("ROUTE", "SERVICE", "REASON", "WHERE", "WHAT"),
+        ("ROUTE", "SERVICE", "REASON", "WHERE"),
         (
-            (found["route"], found["service"], found["reason"], found["where"], found["message"])
+            (found["route"], found["service"], found["reason"], found["where"])
             for found in answer["problems"]
         ),
         empty="every route is served as the labels of containers say",
     )
+    for found in answer["problems"]:
+        click.echo(harmless(f"{found['service']} on {found['route']}: {found['message']}"))
