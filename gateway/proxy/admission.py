@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """What happens to an accepted connection until requests come over it.
 
 On an entrypoint with the PROXY protocol the header is awaited first (`announcement`);

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """The first message of a TLS connection, read before anybody answers it (RFC 8446, 4.1.2).
 
 Only what chooses a certificate and what refuses the handshake at once is read:
@@ -58,7 +59,7 @@ def read_hello(data: bytes) -> Hello | int:
             raise NotTls
         if len(data) < at + 5:
             return at + 5
-        size = int.from_bytes(data[at + 3 : at + 5])
+        size = data[at + 3] << 8 | data[at + 4]
         end = at + 5 + size
         if data[at] != HANDSHAKE or data[at + 1] != 3 or not 0 < size <= RECORD_MAX:
             raise NotTls
@@ -71,7 +72,7 @@ def read_hello(data: bytes) -> Hello | int:
         if len(message) >= 4:
             if message[0] != CLIENT_HELLO:
                 raise NotTls
-            length = int.from_bytes(message[1:4])
+            length = message[1] << 16 | message[2] << 8 | message[3]
             if length > HELLO_MAX:
                 raise NotTls
             if len(message) >= 4 + length:
@@ -82,53 +83,61 @@ def read_hello(data: bytes) -> Hello | int:
 class _Reader:
     """Takes fields off the front; `NotTls` when there is less than they say."""
 
+    __slots__ = ("_at", "_data")
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
-    @property
     def has_more(self) -> bool:
         return self._at < len(self._data)
 
-    def take(self, size: int) -> bytes:
-        end = self._at + size
-        if end > len(self._data):
+    def skip(self, size: int) -> int:
+        """Where what was skipped begins."""
+        begin = self._at
+        if size > len(self._data) - begin:
             raise NotTls
-        taken = self._data[self._at : end]
-        self._at = end
-        return taken
+        self._at = begin + size
+        return begin
 
     def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size))
+        at = self.skip(size)
+        value = 0
+        while at < self._at:
+            value = value << 8 | self._data[at]
+            at += 1
+        return value
 
     def vector(self, size: int) -> bytes:
         """A field with its length in front, in `size` bytes."""
-        return self.take(self.number(size))
+        at = self.skip(self.number(size))
+        return self._data[at : self._at]
 
 
 def _read_message(body: _Reader) -> Hello:
     version = body.number(2)  # since 1.3 the newest one stands in an extension
-    body.take(32)  # random
-    body.vector(1)  # session
-    body.vector(2)  # cipher suites
-    body.vector(1)  # compressions
+    body.skip(32)  # random
+    body.skip(body.number(1))  # session
+    body.skip(body.number(2))  # cipher suites
+    body.skip(body.number(1))  # compressions
     name: bytes | None = None
     protocols: tuple[bytes, ...] | None = None
-    extensions = _Reader(body.vector(2) if body.has_more else b"")
-    while extensions.has_more:
+    extensions = _Reader(body.vector(2) if body.has_more() else b"")
+    while extensions.has_more():
         kind = extensions.number(2)
-        content = _Reader(extensions.vector(2))
         if kind == SERVER_NAME and name is None:
-            name = _read_name(_Reader(content.vector(2)))
+            name = _read_name(_Reader(_Reader(extensions.vector(2)).vector(2)))
         elif kind == ALPN and protocols is None:
-            protocols = _read_protocols(_Reader(content.vector(2)))
+            protocols = _read_protocols(_Reader(_Reader(extensions.vector(2)).vector(2)))
         elif kind == SUPPORTED_VERSIONS:
-            version = _read_versions(_Reader(content.vector(1)))
+            version = _read_versions(_Reader(_Reader(extensions.vector(2)).vector(1)))
+        else:
+            extensions.skip(extensions.number(2))
     return Hello(name, protocols, version)
 
 
 def _read_name(names: _Reader) -> bytes | None:
-    while names.has_more:
+    while names.has_more():
         kind, name = names.number(1), names.vector(2)
         if kind == 0:
             return name.lower().removesuffix(b".") or None
@@ -137,7 +146,7 @@ def _read_name(names: _Reader) -> bytes | None:
 
 def _read_versions(versions: _Reader) -> int:
     newest = 0
-    while versions.has_more:
+    while versions.has_more():
         version = versions.number(2)
         if version <= TLS_1_3:  # others are to test whether we ignore them (RFC 8701)
             newest = max(newest, version)
@@ -146,6 +155,6 @@ def _read_versions(versions: _Reader) -> int:
 
 def _read_protocols(names: _Reader) -> tuple[bytes, ...]:
     found = []
-    while names.has_more:
+    while names.has_more():
         found.append(names.vector(1))
     return tuple(found)

@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """From the accepted socket to a TLS handshake: waits for the client's first message.
 
 It is looked at in the socket, not taken out, and says which certificate is for this
