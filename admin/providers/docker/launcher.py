@@ -21,7 +21,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from admin.clock import Clock
@@ -104,6 +104,8 @@ class DockerLauncher:
         """Containers that were told to end; by themselves they did not."""
         self._dying: set[str] = set()
         """Those that somebody else told to end, and that run on for a while."""
+        self._dead: set[str] = set()
+        """Those whose end was told. The Engine's list may show them running for a moment more."""
         self._tasks: dict[str, _Task] = {}
         self._turns = Turns(clock)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -227,7 +229,8 @@ class DockerLauncher:
                 self._is_stale = True
                 raise
             self._next_list = self._clock.monotonic() + self._docker.refresh
-            self._take({one.id: one for c in found if (one := owned(c, self._owner)) is not None})
+            ours = (owned(self._as_told(one), self._owner) for one in found)
+            self._take({one.id: one for one in ours if one is not None})
             self._has_listed.set()
 
     async def _look_always(self) -> None:
@@ -296,6 +299,10 @@ class DockerLauncher:
 
     # --- what the Engine has ----------------------------------------------------------------
 
+    def _as_told(self, container: Container) -> Container:
+        is_dead = container.id in self._dead and container.run is Run.RUNNING
+        return replace(container, run=Run.EXITED) if is_dead else container
+
     def _take(self, found: dict[str, Owned]) -> None:
         """The whole list; what is missing in it is gone."""
         before, self._owned = self._owned, found
@@ -307,6 +314,7 @@ class DockerLauncher:
                 self._fail(one.service, one.slot, one.instance, what, self._lived_s(one.container))
         self._ended &= found.keys()
         self._dying &= found.keys()
+        self._dead &= found.keys()
         for one in found.values():
             self._begun.add(one.service)
             if one.is_up:
@@ -324,6 +332,7 @@ class DockerLauncher:
             self._dying.add(event.id)
         elif event.action in ("die", "start"):
             self._dying.discard(event.id)
+            (self._dead.add if event.action == "die" else self._dead.discard)(event.id)
         self._note()
 
     # --- planning ---------------------------------------------------------------------------
