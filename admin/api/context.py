@@ -76,6 +76,26 @@ class Failure(Protocol):
         """The last lines it wrote."""
 
 
+class Step(Protocol):
+    """How far an instance is on its way to being ready."""
+
+    @property
+    def slot(self) -> int:
+        """Its number among those of its service, from 0."""
+
+    @property
+    def stage(self) -> str:
+        """`pulling`, `starting`, `ready`, ..."""
+
+    @property
+    def detail(self) -> str:
+        """How much of it is done, or what it waits for."""
+
+    @property
+    def instance(self) -> InstanceId | None:
+        """None: there is none yet."""
+
+
 class LogPage(Protocol):
     """Lines that instances wrote."""
 
@@ -93,6 +113,9 @@ class Launched(Protocol):
 
     def failures(self, service: ServiceId) -> Sequence[Failure]:
         """What went wrong lately, newest first."""
+
+    def steps(self, service: ServiceId) -> Sequence[Step]:
+        """How far each instance of a service is; () where nobody starts them."""
 
     def why_not(self, instance: InstanceId) -> str | None:
         """Why its last check failed; None: it did not."""
@@ -117,6 +140,10 @@ class NothingLaunched:
     """Nobody launches anything here."""
 
     def failures(self, service: ServiceId) -> Sequence[Failure]:
+        """See `Launched`."""
+        return ()
+
+    def steps(self, service: ServiceId) -> Sequence[Step]:
         """See `Launched`."""
         return ()
 

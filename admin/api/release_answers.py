@@ -24,6 +24,20 @@ class FailureAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class StepAnswer:
+    """How far an instance is on its way to being ready."""
+
+    slot: int
+    """Its number among those of its service, from 0."""
+    stage: str
+    """waiting, pulling, creating, starting, probing or ready."""
+    detail: str
+    """How much of it is done, or what it waits for; may be empty."""
+    instance: str | None
+    """null: there is none yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseService:
     """A service's part in a release."""
 
@@ -38,6 +52,8 @@ class ReleaseService:
     instances: Sequence[answers.InstanceAnswer]
     failures: Sequence[FailureAnswer]
     """The latest first."""
+    steps: Sequence[StepAnswer]
+    """Each instance by its slot, where the gateway starts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,8 @@ class ApplicationService:
     instances: Sequence[answers.InstanceAnswer]
     failures: Sequence[FailureAnswer]
     """The latest first."""
+    steps: Sequence[StepAnswer]
+    """Each instance by its slot, where the gateway starts them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,12 @@ class ReleaseView:
             ready=0 if now is None else self._ready(sid),
             instances=[] if now is None else self.view.instances(now),
             failures=list(self._failures(sid, mask)) if is_latest else [],
+            steps=list(self._steps(sid, mask)) if now is not None else [],
         )
+
+    def _steps(self, service: ServiceId, mask: Mask) -> Iterator[shown.StepAnswer]:
+        for step in self.view.launched.steps(service):
+            yield shown.StepAnswer(step.slot, step.stage, mask(step.detail), step.instance)
 
     def _failures(self, service: ServiceId, mask: Mask) -> Iterator[shown.FailureAnswer]:
         for failure in self.view.launched.failures(service)[:FAILURES_MAX]:
@@ -140,6 +145,7 @@ class ReleaseView:
             leaving=service.leaving,
             instances=self.view.instances(service),
             failures=list(self._failures(service.id, mask)),
+            steps=list(self._steps(service.id, mask)),
         )
 
     # --- both ----------------------------------------------------------------------------

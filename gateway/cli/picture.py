@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.cli.advice import Step, application_steps, next_steps, remaining, situation
 from gateway.cli.harmless import harmless, harmless_lines
 from gateway.cli.standing import Application, Failure, Release, Route, Service
+from gateway.cli.standing import Step as Standing
 from gateway.core.release import Colour
 
 if TYPE_CHECKING:
@@ -126,12 +127,22 @@ def _release_facts(release: Release, services: Iterable[Service]) -> Iterator[tu
         yield "waiting", f"waiting for: {harmless(release.waiting_for)}"
 
 
+def _step_line(service: Service, step: Standing) -> str:
+    """`web-v2 2/3: pulling, 35 % of 120 MB`."""
+    what = f"{step.stage}, {harmless(step.detail)}" if step.detail else step.stage
+    which = f" {step.instance}" if step.instance else ""
+    return f"{service.name} {step.slot + 1}/{service.scale}: {what}{which}"
+
+
 def _service_facts(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
     for service in services:
         colour = f" ({service.colour})" if service.colour else ""
         leaving = ", leaving" if service.leaving else ""
         ready = f"{service.ready} of {service.scale} ready"
         yield f"service:{service.id}", f"{service.name}{colour}: {ready}{leaving}"
+        if service.ready < service.scale:
+            for step in service.steps:
+                yield f"step:{service.id}:{step.slot}", _step_line(service, step)
         for i in service.instances:
             problem = f": {harmless(i.problem)}" if i.problem else ""
             yield f"instance:{i.id}", f"{i.id} {i.health}, {i.state}{problem}"
@@ -215,7 +226,12 @@ def _rows(service: Service, folded: bool, is_over: bool) -> Iterator[tuple[objec
         problem = harmless(i.problem) if i.problem else ""
         yield (*first, i.id, i.health, i.state, opened, problem)
         first = ("", "", "")
-    if hidden or not shown:
+    begun = [step for step in service.steps if step.instance is None]
+    for step in begun[: FEW if folded else None]:
+        number = f"{step.slot + 1} of {service.scale}"
+        yield (*first, number, "", step.stage, "", harmless(step.detail))
+        first = ("", "", "")
+    if hidden or not (shown or begun):
         what = f"and {hidden} more" if shown else f"{hidden} instances" if hidden else None
         yield (*first, what, "", "", "", "")
 

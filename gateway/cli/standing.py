@@ -39,6 +39,16 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """How far an instance is on its way to being ready. `instance` None: there is none yet."""
+
+    slot: int
+    stage: str
+    detail: str
+    instance: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A service of an application. `colour` None: no release is in flight."""
 
@@ -50,6 +60,7 @@ class Service:
     leaving: bool
     instances: tuple[Instance, ...]
     failures: tuple[Failure, ...]
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +214,7 @@ def _services(answers: Iterable[Mapping[str, Any]]) -> tuple[Service, ...]:
             leaving=bool(s.get("leaving")),
             instances=tuple(_instance(i) for i in s["instances"]),
             failures=tuple(_failure(f) for f in s.get("failures") or ()),
+            steps=tuple(_step(one) for one in s.get("steps") or ()),
         )
         for s in answers
     )
@@ -217,6 +229,15 @@ def _instance(answer: Mapping[str, Any]) -> Instance:
         in_flight=answer.get("in_flight") or 0,
         websockets=answer.get("websockets") or 0,
         problem=answer.get("problem") or None,
+    )
+
+
+def _step(answer: Mapping[str, Any]) -> Step:
+    return Step(
+        slot=answer["slot"],
+        stage=answer["stage"],
+        detail=answer.get("detail") or "",
+        instance=answer.get("instance"),
     )
 
 

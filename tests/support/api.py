@@ -35,6 +35,7 @@ from admin.clock import SystemClock
 from admin.controller import Controller
 from admin.health import Target
 from admin.observing import LaunchReport
+from admin.providers.launching.progress import Step
 from admin.publisher import Publisher
 from admin.releases import ReleaseDriver
 from admin.store.base import StoreUnavailable
@@ -163,6 +164,8 @@ class StrawLauncher:
     """By instance."""
     wrote: list[tuple[str, str, str, str]] = field(default_factory=list)
     """Application, service, instance, line."""
+    under_way: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+    """By service."""
     is_stuck: bool = False
     """Does nothing happen any more?"""
     _places: dict[ServiceId, int] = field(default_factory=dict)
@@ -190,6 +193,9 @@ class StrawLauncher:
 
     def failures(self, service: ServiceId) -> list[Fell]:
         return self.fell.get(service, [])
+
+    def steps(self, service: ServiceId) -> tuple[Step, ...]:
+        return self.under_way.get(service, ())
 
     def why_not(self, instance: InstanceId) -> str | None:
         return self.problems.get(instance)

@@ -40,7 +40,13 @@ def service(name: str, colour: str | None, *instances: dict[str, Any]) -> dict[s
         "ready": sum(i["health"] == "healthy" for i in instances),
         "instances": list(instances),
         "failures": [],
+        "steps": [],
     }
+
+
+def step(slot: int, stage: str, detail: str = "", instance: str | None = None) -> dict[str, Any]:
+    """How far an instance is."""
+    return {"slot": slot, "stage": stage, "detail": detail, "instance": instance}
 
 
 def release(**members: Any) -> dict[str, Any]:

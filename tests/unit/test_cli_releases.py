@@ -30,6 +30,7 @@ from tests.support.release_answers import (
     over,
     pending,
     release,
+    step,
     written,
 )
 
@@ -313,6 +314,34 @@ def test_a_release_rolled_back_ends_with_1_and_says_why(double: Double, template
     assert "  | Traceback:\n  | boom \\x1b]0;evil\\x07\n" in done.stderr
     assert "\x07" not in done.output
     assert "gateway deploy nginx -f FILE" in done.stderr
+
+
+def test_each_instance_is_told_of_on_its_way(double: Double, template: Path) -> None:
+    def looks(*steps: dict[str, Any]) -> dict[str, Any]:
+        found = green_starting()
+        found["services"][0] |= {"instances": [], "scale": 2, "steps": list(steps)}
+        return found
+
+    waits = step(1, "waiting", "waits for db \x1b[1m to be healthy")
+    double.answers_in_turn(
+        "GET",
+        RELEASE,
+        looks(step(0, "pulling", "35 % of 120 MB"), waits),
+        looks(step(0, "starting"), waits),
+        looks(step(0, "probing", "", "nginx-v2@0123456789ab"), step(1, "creating")),
+        pending(),
+    )
+    done = gateway(double, "deploy", "nginx", "-f", str(template), "--wait")
+    assert done.exit_code == 0
+    told = (line.partition(" s  ")[2] for line in done.stdout.splitlines())
+    lines = [line for line in told if line.startswith("nginx-v2 ") and "/2: " in line]
+    assert lines == [
+        "nginx-v2 1/2: pulling, 35 % of 120 MB",
+        "nginx-v2 2/2: waiting, waits for db \\x1b[1m to be healthy",
+        "nginx-v2 1/2: starting",
+        "nginx-v2 1/2: probing nginx-v2@0123456789ab",
+        "nginx-v2 2/2: creating",
+    ]
 
 
 def test_why_a_release_was_rolled_back_is_told_though_nobody_watched(
