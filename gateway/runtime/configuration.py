@@ -139,10 +139,15 @@ def _without_what_hup_changes(settings: Settings) -> Settings:
 def _problems(document: Document, found: Mapping[Place, str]) -> list[Problem]:
     lines = document.lines
     problems = [
-        Problem(in_words(p), m, document.line_of(p) if p[:1] in lines else None)
+        Problem(_shown(in_words(p)), _shown(m), document.line_of(p) if p[:1] in lines else None)
         for p, m in found.items()
     ]
     return sorted(problems, key=lambda p: (p.line or 0, p.place))
+
+
+def _shown(text: str) -> str:
+    """Text that can be encoded: half of a pair of surrogates, which an escape can make, cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _without_empty_sections(content: dict[str, Any]) -> dict[str, Any]:

@@ -126,9 +126,10 @@ def daemon_pid(ancestor: int) -> int | None:
 
 def _children(pid: int) -> list[int]:
     found: list[int] = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            found += map(int, tasks.read_text().split())
+    with suppress(OSError):  # it may end while it is looked at
+        for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):
+                found += map(int, tasks.read_text().split())
     return found
 
 

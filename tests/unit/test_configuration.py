@@ -303,3 +303,11 @@ def test_any_values_give_settings_or_problems(top: dict[str, str], entry: dict[s
     lines = [f"{key}: {value}" for key, value in top.items() if key != "entrypoints"]
     with contextlib.suppress(BadConfiguration):
         parse("\n".join([*lines, f"entrypoints: {{e: {{{inner}}}}}"]))
+
+
+def test_problems_of_text_that_is_no_unicode_can_be_told() -> None:
+    with pytest.raises(BadConfiguration) as caught:
+        parse('{"\\ud800": 1, "domain": "\\ud800"}')
+    told = [str(problem) for problem in caught.value.problems]
+    assert len(told) == 2
+    assert all("\\ud800" in line.encode().decode() for line in told)
