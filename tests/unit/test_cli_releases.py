@@ -337,7 +337,7 @@ def test_each_instance_is_told_of_on_its_way(double: Double, template: Path) -> 
     lines = [line for line in told if line.startswith("nginx-v2 ") and "/2: " in line]
     assert lines == [
         "nginx-v2 1/2: pulling, 35 % of 120 MB",
-        "nginx-v2 2/2: waiting, waits for db \\x1b[1m to be healthy",
+        "nginx-v2 2/2: waiting, waits for db  to be healthy",
         "nginx-v2 1/2: starting",
         "nginx-v2 1/2: probing nginx-v2@0123456789ab",
         "nginx-v2 2/2: creating",
