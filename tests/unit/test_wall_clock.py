@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 READERS = {
     "admin/api/context.py": "dates in answers, ends of tokens",
     "admin/clock.py": "dates of what is stored",
-    "admin/providers/process/logs.py": "the age of a file, whose date is of the same clock",
+    "admin/providers/launching/logs.py": "the age of a file, whose date is of the same clock",
     "gateway/cli/clock.py": "ages of dates that the API gave",
     "gateway/proxy/access_log.py": "the date of each line",
     "gateway/proxy/dataplane.py": "the Date field",
