@@ -17,6 +17,14 @@ import orjson
 from .settings import Settings, from_json, to_json
 
 VARIABLE = "GATEWAY_CHILD"
+WORKER_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),
+    "MALLOC_TOP_PAD_": str(1 << 19),
+}
+"""glibc's memory for workers (others ignore it); what the operator sets himself has precedence. Bodies
+are read into objects of 256 kB. Left to itself glibc gives each back to the kernel and asks for it
+again, page by page: [measured] a fifth of the CPU of 1 MB answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,8 @@ class ControlBoot:
 
 def environment(boot: WorkerBoot | ControlBoot, base: Mapping[str, str]) -> dict[str, str]:
     """The child's environment."""
-    return {**base, VARIABLE: orjson.dumps(boot).decode()}
+    memory = WORKER_MEMORY if isinstance(boot, WorkerBoot) else {}
+    return {**memory, **base, VARIABLE: orjson.dumps(boot).decode()}
 
 
 def settings_fd(settings: Settings) -> int:
