@@ -18,7 +18,7 @@ from .goals import GOALS, Judgement, judge
 from .results import Figure, Result
 
 _DOCS = Path(__file__).parents[1] / "docs"
-PAGES = {group: _DOCS / f"{group}.md" for group in ("performance", "reliability")}
+PAGES = {group: _DOCS / f"{group}.md" for group in ("performance", "reliability", "docker")}
 README = _DOCS.parent / "README.md"
 BEGIN = "<!-- figures: written by `python -m bench --docs` from bench/results/ -->"
 END = "<!-- end of figures -->"

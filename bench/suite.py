@@ -9,6 +9,7 @@ from . import (
     conformance,
     cpu,
     cpu_others,
+    docker_discovery,
     fuzzing,
     holding,
     instructions,
@@ -65,5 +66,12 @@ RELIABILITY = (
 )
 """The figures of docs/reliability.md. They take half an hour."""
 
-GROUPS = {"performance": SUITE, "reliability": RELIABILITY}
-EVERY = tuple({benchmark.name: benchmark for benchmark in (*SUITE, *RELIABILITY)}.values())
+DOCKER = (
+    Benchmark("docker-discovery", "Containers that others start and stop", docker_discovery.run),
+)
+"""The figures of docs/docker.md. They need a Docker Engine."""
+
+GROUPS = {"performance": SUITE, "reliability": RELIABILITY, "docker": DOCKER}
+EVERY = tuple(
+    {benchmark.name: benchmark for group in GROUPS.values() for benchmark in group}.values()
+)
