@@ -44,7 +44,8 @@ RUN if ! ls /src/wheels/release_gateway-*.whl >/dev/null 2>&1; then \
 FROM ${BASE}
 RUN echo 'gateway:x:10001:10001::/var/lib/gateway:/bin/false' >>/etc/passwd \
  && echo 'gateway:x:10001:' >>/etc/group \
- && mkdir -m 0750 -p /var/lib/gateway && chown 10001:10001 /var/lib/gateway
+ && mkdir -p /var/lib/gateway /run/gateway && chmod 0750 /var/lib/gateway \
+ && chown 10001:10001 /var/lib/gateway /run/gateway
 COPY --from=build /opt/gateway /opt/gateway
 COPY config /etc/gateway
 # Import all there is, once, as root: whoever runs it cannot keep the bytecode of what it

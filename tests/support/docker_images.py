@@ -43,6 +43,12 @@ def python_root() -> bytes:
     return _archive([*_busybox(), *_python()])
 
 
+def program_root(binary: Path) -> bytes:
+    """The first and a program of this machine, with its shared libraries."""
+    libraries = sorted(_libraries(binary))
+    return _archive([*_busybox(), *((_inside(p), p) for p in (binary, *libraries))])
+
+
 @cache
 def busybox() -> Path | None:
     """A busybox that needs no shared libraries."""
