@@ -44,6 +44,7 @@ from .actions import Actions, NameTaken, own_address
 from .containers import Container, Event, Run
 from .create import document, grace_of, networks_of
 from .credentials import auth_header, config_file
+from .discovery import STOPPING_S
 from .engine import Engine, EngineError, EngineGone, Presence
 from .following import Followers
 from .labels import OWNER
@@ -62,6 +63,8 @@ LAST_WORDS_S = 2.0
 """How long the output of a container that ended may take to come."""
 AGAIN_S = 1.0
 """Between questions to an Engine that does not answer or refuses its list."""
+CALM_S = 0.05
+"""The least time between two lists."""
 AT_ONCE = 8
 """Containers that are made or started at a time: an Engine does it one after the other anyway."""
 
@@ -75,6 +78,7 @@ class _Task:
     stage: Stage
     began: float
     is_end: bool = False
+    is_given_up: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -102,8 +106,8 @@ class DockerLauncher:
         self._owned: dict[str, Owned] = {}
         self._ended: set[str] = set()
         """Containers that were told to end; by themselves they did not."""
-        self._dying: set[str] = set()
-        """Those that somebody else told to end, and that run on for a while."""
+        self._dying: dict[str, float] = {}
+        """Those that somebody else told to end, and until when that counts if they run on."""
         self._dead: set[str] = set()
         """Those whose end was told. The Engine's list may show them running for a moment more."""
         self._tasks: dict[str, _Task] = {}
@@ -114,11 +118,12 @@ class DockerLauncher:
         self._failures = FailureLog()
         self._definitions: dict[ServiceId, tuple[object, str]] = {}
         self._reported: LaunchReport | None = None
-        self._has_listed = asyncio.Event()
         self._must_look = asyncio.Event()
-        self._asking = asyncio.Lock()
+        self._asked = self._answered = 0
+        """Lists, counted."""
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._is_stale = True
-        self._next_list = 0.0
+        self._next_list = self._next_stale = 0.0
         self.open_work: Callable[[], Collection[InstanceId]] = frozenset
         """Instances with something open."""
         world.on_change(self._must_look.set)
@@ -197,10 +202,6 @@ class DockerLauncher:
         found = self.owned_by(instance)
         return None if found is None else found.container
 
-    async def wait_listed(self) -> None:
-        """Until the Engine has told what runs."""
-        await self._has_listed.wait()
-
     def settings_have_changed(self) -> None:
         """Try at once what failed before: it may work now."""
         self._turns.end_waits()
@@ -217,42 +218,60 @@ class DockerLauncher:
             await self._close()
 
     async def refresh(self) -> None:
-        """Ask the Engine for all containers of this gateway. Raises `EngineError`."""
-        # One after the other: an answer must not come after that to a later question.
-        async with self._asking:
-            self._is_stale = False
-            try:
-                found = await self._engine.containers(
-                    include_stopped=True, labels=[f"{OWNER}={self._owner}"]
-                )
-            except EngineError:
-                self._is_stale = True
-                raise
-            self._next_list = self._clock.monotonic() + self._docker.refresh
-            ours = (owned(self._as_told(one), self._owner) for one in found)
-            self._take({one.id: one for one in ours if one is not None})
-            self._has_listed.set()
+        """Ask the Engine for all containers of this gateway. Raises `EngineError`.
+
+        One question after the other: an answer must not come after that to a later one.
+        """
+        self._is_stale = False
+        self._asked += 1
+        try:
+            found = await self._engine.containers(
+                include_stopped=True, labels=[f"{OWNER}={self._owner}"]
+            )
+        except EngineError:
+            self._is_stale = True
+            raise
+        now = self._clock.monotonic()
+        self._next_list, self._next_stale = now + self._docker.refresh, now + CALM_S
+        ours = (owned(self._as_told(one), self._owner) for one in found)
+        self._take({one.id: one for one in ours if one is not None})
+        self._answered = self._asked
+        waiting, self._waiting = self._waiting, []
+        for number, future in waiting:
+            if number <= self._answered and not future.done():
+                future.set_result(None)
+            elif not future.done():
+                self._waiting.append((number, future))
+
+    async def _wait_listed(self) -> None:
+        """Until there is a list that was asked for after now."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((self._asked + 1, future))
+        self._note()
+        await future
 
     async def _look_always(self) -> None:
         while True:
             self._must_look.clear()
-            due: float | None = None
             now = self._clock.monotonic()
-            if self._is_stale or now >= self._next_list:
+            due = self._due_list()
+            if now >= due:
                 try:
                     await self.refresh()
                 except EngineError:
-                    due = now + AGAIN_S
+                    self._next_stale = now + AGAIN_S
             # One time for the whole pass: what is not due in it is still to come after it.
             now = self._clock.monotonic()
-            if self._has_listed.is_set() and self._engine.presence is not Presence.GONE:
+            if self._answered and self._engine.presence is not Presence.GONE:
                 self.look(now)
-            if due is None:
-                due = self._next_due(now)
-            await self._wait(due)
+            await self._wait(self._next_due(now))
+
+    def _due_list(self) -> float:
+        """When to ask for the list: many things that happen at once are one reason."""
+        return min(self._next_list, self._next_stale) if self._is_stale else self._next_list
 
     def _next_due(self, now: float) -> float:
-        dues = [self._next_list, self._turns.next_due(now)]
+        dues = [self._due_list(), self._turns.next_due(now)]
         dues.append(now + POLL_S if self._retirements.instances else None)
         return min(due for due in dues if due is not None)
 
@@ -265,6 +284,7 @@ class DockerLauncher:
         for instance in todo.halts:
             if (one := by_instance.get(instance)) is not None:
                 self._do(one.container.name, one, Stage.WAITING, self._end(one), is_end=True)
+        self._give_up(services)
         self._retirements.set(todo.retiring)
         for one in self._owned.values():
             self._go_on(one, services.get(one.service), todo)
@@ -313,7 +333,8 @@ class DockerLauncher:
                 what = "is gone: somebody removed its container"
                 self._fail(one.service, one.slot, one.instance, what, self._lived_s(one.container))
         self._ended &= found.keys()
-        self._dying &= found.keys()
+        now = self._clock.monotonic()
+        self._dying = {id: t for id, t in self._dying.items() if id in found and t > now}
         self._dead &= found.keys()
         for one in found.values():
             self._begun.add(one.service)
@@ -329,9 +350,9 @@ class DockerLauncher:
         if event.kind == "container" and event.attributes.get(OWNER) != self._owner:
             return
         if event.action == "kill" and event.signal in (signal.SIGTERM, signal.SIGINT):
-            self._dying.add(event.id)
+            self._dying[event.id] = self._clock.monotonic() + STOPPING_S
         elif event.action in ("die", "start"):
-            self._dying.discard(event.id)
+            self._dying.pop(event.id, None)
             (self._dead.add if event.action == "die" else self._dead.discard)(event.id)
         self._note()
 
@@ -406,6 +427,15 @@ class DockerLauncher:
         elif not one.is_up and service is not None and one.container.run is Run.CREATED:
             self._do(name, one, Stage.STARTING, self._start(one, service))
 
+    def _give_up(self, services: Mapping[ServiceId, Service]) -> None:
+        """End what is being made for nobody; a pull may take long."""
+        for task in self._tasks.values():
+            service = services.get(task.service)
+            is_wanted = service is not None and not service.leaving
+            if not (is_wanted or task.is_end or task.is_given_up) and task.task is not None:
+                task.is_given_up = True
+                task.task.cancel()
+
     def _begin(self, service: Service, slot: int) -> None:
         definition = self._definition(service)
         name = container_name(self._owner, service.id, slot, definition)
@@ -433,12 +463,14 @@ class DockerLauncher:
                 await work
             except EngineGone:
                 pass  # it is seen again in the list, when there is one
+            except EngineError as error:
+                log.warning("the container %s: %s", name, error)
+                await asyncio.sleep(AGAIN_S)
             except Exception:
                 log.exception("what is done with the container %s broke", name)
             finally:
                 # The list after it shows what it did; until then it counts as under way.
-                with suppress(EngineError):
-                    await self.refresh()
+                await self._wait_listed()
                 self._tasks.pop(name, None)
                 self._must_look.set()
 
@@ -502,14 +534,14 @@ class DockerLauncher:
         self, name: str, service: ServiceId, slot: int, instance: InstanceId
     ) -> None:
         """There is a container of that name: ours, and then the list shows it, or not."""
-        with suppress(EngineError):
-            found = await self._engine.inspect(name)
-            if found["Config"]["Labels"].get(OWNER) != self._owner:
-                what = (
-                    f"cannot be started: the name {quote(name)} is taken by a container that is "
-                    "not the gateway's; rename or remove it"
-                )
-                self._fail(service, slot, instance, what, 0.0)
+        await self._wait_listed()
+        if any(one.container.name == name for one in self._owned.values()):
+            return
+        what = (
+            f"cannot be started: the name {quote(name)} is taken by a container that is not the "
+            "gateway's; rename or remove it"
+        )
+        self._fail(service, slot, instance, what, 0.0)
 
     async def _have_image(self, service: Service, task: _Task) -> None:
         assert service.launch is not None
