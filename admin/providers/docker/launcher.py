@@ -18,10 +18,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from admin.clock import Clock
@@ -34,22 +33,18 @@ from admin.providers.launching.reconcile import Plan, Process, Wanted, plan
 from admin.providers.launching.retirements import Retirements
 from admin.providers.launching.turns import Turns
 from admin.providers.launching.world import World
-from gateway.core.container import PullPolicy
 from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
 from gateway.core.names import quote
 from gateway.runtime.settings import DockerSettings
 
 from . import endings, placing
-from .actions import Actions, NameTaken, own_address
-from .containers import Container, Event, Run
-from .create import document, grace_of, networks_of
-from .credentials import auth_header, config_file
-from .discovery import STOPPING_S
+from .actions import Actions, NameTaken
+from .containers import SHORT, Container, Run
 from .engine import Engine, EngineError, EngineGone, Presence
 from .following import Followers
-from .labels import OWNER
-from .ownership import Owned, container_name, definition_of, labels_of, owned
-from .pulling import Pulls
+from .listing import Listing
+from .making import Maker
+from .ownership import Owned, container_name, definition_of
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +57,7 @@ OUTPUT_LINES = 20
 LAST_WORDS_S = 2.0
 """How long the output of a container that ended may take to come."""
 AGAIN_S = 1.0
-"""Between questions to an Engine that does not answer or refuses its list."""
-CALM_S = 0.05
-"""The least time between two lists."""
+"""After something that the Engine refuses to do with a container."""
 AT_ONCE = 8
 """Containers that are made or started at a time: an Engine does it one after the other anyway."""
 
@@ -80,6 +73,10 @@ class _Task:
     is_end: bool = False
     is_given_up: bool = False
     task: asyncio.Task[None] | None = None
+
+    def note(self, stage: Stage) -> None:
+        """It is so far."""
+        self.stage = stage
 
 
 class DockerLauncher:
@@ -99,17 +96,13 @@ class DockerLauncher:
         self._clock = clock
         self._logs = folder / logs.CONTAINERS
         self._owner = owner
-        self._environment = environment
+        self._must_look = asyncio.Event()
+        self._listing = Listing(engine, clock, owner, self._must_look.set)
         self._actions = Actions(engine, owner)
-        self._pulls = Pulls(engine, self._credentials)
+        self._maker = Maker(engine, self._actions, owner, lambda: self._docker, environment)
         self._followers = Followers(engine)
-        self._owned: dict[str, Owned] = {}
         self._ended: set[str] = set()
         """Containers that were told to end; by themselves they did not."""
-        self._dying: dict[str, float] = {}
-        """Those that somebody else told to end, and until when that counts if they run on."""
-        self._dead: set[str] = set()
-        """Those whose end was told. The Engine's list may show them running for a moment more."""
         self._tasks: dict[str, _Task] = {}
         self._turns = Turns(clock)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -118,19 +111,10 @@ class DockerLauncher:
         self._failures = FailureLog()
         self._definitions: dict[ServiceId, tuple[object, str]] = {}
         self._reported: LaunchReport | None = None
-        self._must_look = asyncio.Event()
-        self._asked = self._answered = 0
-        """Lists, counted."""
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._is_stale = True
-        self._next_list = self._next_stale = 0.0
         self.open_work: Callable[[], Collection[InstanceId]] = frozenset
         """Instances with something open."""
         world.on_change(self._must_look.set)
         world.on_observed(self._must_look.set)
-        engine.on_change(self._must_look.set)
-        engine.on_open(self._note)
-        engine.on_event(self._note_event)
 
     # --- what others want to know -----------------------------------------------------------
 
@@ -146,12 +130,8 @@ class DockerLauncher:
 
     def last_output(self, instance: InstanceId) -> tuple[str, ...]:
         """The last lines that a container wrote."""
-        found = self.owned_by(instance)
+        found = self._listing.by_instance(instance)
         return () if found is None else logs.tail(self._file(found), OUTPUT_LINES)
-
-    def owned_by(self, instance: InstanceId) -> Owned | None:
-        """The container that an instance is; None: it is none of ours."""
-        return next((one for one in self._owned.values() if one.instance == instance), None)
 
     @property
     def log_folder(self) -> Path:
@@ -180,26 +160,24 @@ class DockerLauncher:
         return all_steps(self._steps(found), found.scale, why_not)
 
     def _steps(self, service: Service) -> Iterator[Step]:
-        assert service.launch is not None
-        assert service.launch.container is not None
         observed = self._world.observed
-        for one in self._owned.values():
+        for one in self._listing.owned.values():
             if one.service == service.id and one.is_up and one.id not in self._ended:
                 is_ready = observed.health_of(one.instance) is Health.HEALTHY
                 stage = Stage.READY if is_ready else Stage.PROBING
                 yield Step(one.slot, stage, "", one.instance)
-        up = {o.slot for o in self._owned.values() if o.service == service.id and o.is_up}
-        pulled = self._pulls.words(service.launch.image, service.launch.container.platform)
+        up = {o.slot for o in self._listing.owned.values() if o.service == service.id and o.is_up}
+        pulled = self._maker.pulled(service)
         for task in self._tasks.values():
             if task.service == service.id and not task.is_end and task.slot not in up:
                 is_pulling = task.stage is Stage.PULLING
-                yield Step(task.slot, task.stage, (pulled or "") if is_pulling else "")
+                yield Step(task.slot, task.stage, pulled if is_pulling else "")
 
     # --- running ----------------------------------------------------------------------------
 
     def container_of(self, instance: InstanceId) -> Container | None:
         """The container that an instance is; None: it is none of ours."""
-        found = self.owned_by(instance)
+        found = self._listing.by_instance(instance)
         return None if found is None else found.container
 
     def settings_have_changed(self) -> None:
@@ -217,61 +195,20 @@ class DockerLauncher:
         finally:
             await self._close()
 
-    async def refresh(self) -> None:
-        """Ask the Engine for all containers of this gateway. Raises `EngineError`.
-
-        One question after the other: an answer must not come after that to a later one.
-        """
-        self._is_stale = False
-        self._asked += 1
-        try:
-            found = await self._engine.containers(
-                include_stopped=True, labels=[f"{OWNER}={self._owner}"]
-            )
-        except EngineError:
-            self._is_stale = True
-            raise
-        now = self._clock.monotonic()
-        self._next_list, self._next_stale = now + self._docker.refresh, now + CALM_S
-        ours = (owned(self._as_told(one), self._owner) for one in found)
-        self._take({one.id: one for one in ours if one is not None})
-        self._answered = self._asked
-        waiting, self._waiting = self._waiting, []
-        for number, future in waiting:
-            if number <= self._answered and not future.done():
-                future.set_result(None)
-            elif not future.done():
-                self._waiting.append((number, future))
-
-    async def _wait_listed(self) -> None:
-        """Until there is a list that was asked for after now."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._asked + 1, future))
-        self._note()
-        await future
-
     async def _look_always(self) -> None:
         while True:
             self._must_look.clear()
-            now = self._clock.monotonic()
-            due = self._due_list()
-            if now >= due:
-                try:
-                    await self.refresh()
-                except EngineError:
-                    self._next_stale = now + AGAIN_S
+            if self._clock.monotonic() >= self._listing.due:
+                with suppress(EngineError):
+                    self._take(await self._listing.refresh(self._docker.refresh))
             # One time for the whole pass: what is not due in it is still to come after it.
             now = self._clock.monotonic()
-            if self._answered and self._engine.presence is not Presence.GONE:
+            if self._listing.is_known and self._engine.presence is not Presence.GONE:
                 self.look(now)
             await self._wait(self._next_due(now))
 
-    def _due_list(self) -> float:
-        """When to ask for the list: many things that happen at once are one reason."""
-        return min(self._next_list, self._next_stale) if self._is_stale else self._next_list
-
     def _next_due(self, now: float) -> float:
-        dues = [self._due_list(), self._turns.next_due(now)]
+        dues = [self._listing.due, self._turns.next_due(now)]
         dues.append(now + POLL_S if self._retirements.instances else None)
         return min(due for due in dues if due is not None)
 
@@ -280,13 +217,13 @@ class DockerLauncher:
         services = {sid: s for sid, s in self._world.state.services.items() if is_container(s)}
         self._forget(services)
         todo = self._plan(services, now)
-        by_instance = {one.instance: one for one in self._owned.values()}
+        by_instance = {one.instance: one for one in self._listing.owned.values()}
         for instance in todo.halts:
             if (one := by_instance.get(instance)) is not None:
                 self._do(one.container.name, one, Stage.WAITING, self._end(one), is_end=True)
         self._give_up(services)
         self._retirements.set(todo.retiring)
-        for one in self._owned.values():
+        for one in self._listing.owned.values():
             self._go_on(one, services.get(one.service), todo)
         for sid, slot in todo.starts:
             self._begin(services[sid], slot)
@@ -297,7 +234,7 @@ class DockerLauncher:
         services = self._world.state.services
         instances: dict[ServiceId, tuple[Instance, ...]] = {}
         ailing: dict[InstanceId, str] = {}
-        alive = [o for o in self._owned.values() if o.is_up and not self._is_ending(o)]
+        alive = [o for o in self._listing.owned.values() if o.is_up and not self._is_ending(o)]
         for one in sorted(alive, key=lambda o: (o.container.created, o.slot, o.id)):
             service = services.get(one.service)
             found = placing.instance_of(one, service, self._docker) if service else None
@@ -308,8 +245,8 @@ class DockerLauncher:
         report = LaunchReport(
             instances=instances,
             retiring=(self._retirements.instances & {o.instance for o in alive})
-            | {o.instance for o in alive if o.id in self._dying},
-            running=frozenset(o.service for o in self._owned.values())
+            | {o.instance for o in alive if self._listing.is_dying(o)},
+            running=frozenset(o.service for o in self._listing.owned.values())
             | {task.service for task in self._tasks.values()},
             ailing=ailing,
         )
@@ -317,44 +254,18 @@ class DockerLauncher:
             self._reported = report
             self._world.report_launched(report, Source.CONTAINERS)
 
-    # --- what the Engine has ----------------------------------------------------------------
-
-    def _as_told(self, container: Container) -> Container:
-        is_dead = container.id in self._dead and container.run is Run.RUNNING
-        return replace(container, run=Run.EXITED) if is_dead else container
-
-    def _take(self, found: dict[str, Owned]) -> None:
-        """The whole list; what is missing in it is gone."""
-        before, self._owned = self._owned, found
-        for gone in before.keys() - found.keys():
-            one = before[gone]
-            self._followers.forget(gone)
-            if gone not in self._ended and one.container.name not in self._tasks:
+    def _take(self, gone: Sequence[Owned]) -> None:
+        """There is a new list; these are not in it any more."""
+        for one in gone:
+            self._followers.forget(one.id)
+            if one.id not in self._ended and one.container.name not in self._tasks:
                 what = "is gone: somebody removed its container"
                 self._fail(one.service, one.slot, one.instance, what, self._lived_s(one.container))
-        self._ended &= found.keys()
-        now = self._clock.monotonic()
-        self._dying = {id: t for id, t in self._dying.items() if id in found and t > now}
-        self._dead &= found.keys()
-        for one in found.values():
+        self._ended &= self._listing.owned.keys()
+        for one in self._listing.owned.values():
             self._begun.add(one.service)
             if one.is_up:
                 self._followers.follow(one.id, self._file(one))
-        self._must_look.set()
-
-    def _note(self) -> None:
-        self._is_stale = True
-        self._must_look.set()
-
-    def _note_event(self, event: Event) -> None:
-        if event.kind == "container" and event.attributes.get(OWNER) != self._owner:
-            return
-        if event.action == "kill" and event.signal in (signal.SIGTERM, signal.SIGINT):
-            self._dying[event.id] = self._clock.monotonic() + STOPPING_S
-        elif event.action in ("die", "start"):
-            self._dying.pop(event.id, None)
-            (self._dead.add if event.action == "die" else self._dead.discard)(event.id)
-        self._note()
 
     # --- planning ---------------------------------------------------------------------------
 
@@ -365,7 +276,7 @@ class DockerLauncher:
         }
         waiting = {sid for sid, service in services.items() if self._missing(service)}
         finished = self._retirements.finished(self.open_work)
-        names = {one.container.name for one in self._owned.values()}
+        names = self._listing.names
 
         def may_start(sid: ServiceId, slot: int) -> bool:
             name = container_name(self._owner, sid, slot, wanted[sid].definition)
@@ -385,10 +296,10 @@ class DockerLauncher:
                 one.container.created,
                 is_stopping=self._is_ending(one),
             )
-            for one in self._owned.values()
+            for one in self._listing.owned.values()
             if not one.is_over
         ]
-        names = {one.container.name for one in self._owned.values()}
+        names = self._listing.names
         found += [
             Process(
                 InstanceId(name),
@@ -470,7 +381,7 @@ class DockerLauncher:
                 log.exception("what is done with the container %s broke", name)
             finally:
                 # The list after it shows what it did; until then it counts as under way.
-                await self._wait_listed()
+                await self._listing.wait_next()
                 self._tasks.pop(name, None)
                 self._must_look.set()
 
@@ -478,22 +389,16 @@ class DockerLauncher:
 
     async def _make(self, name: str, service: Service, slot: int, definition: str) -> None:
         """Pull, create, start."""
-        assert service.launch is not None
         task = self._tasks[name]
         instance = InstanceId(f"{service.name}@{slot}")
         try:
-            await self._have_image(service, task)
+            await self._maker.have_image(service, service.id not in self._begun, task.note)
             async with self._room:
-                task.stage = Stage.CREATING
-                docker = self._docker
-                grace_s = grace_of(service.launch, docker)
-                labels = labels_of(self._owner, service, slot, definition, grace_s)
-                address = await self._callers_address(service, docker)
-                asked = document(service, docker, labels, address)
-                container = await self._actions.create(name, asked)
-                instance = InstanceId(f"{service.name}@{container[:12]}")
-                task.stage = Stage.STARTING
-                await self._join_and_start(container, service)
+                task.note(Stage.CREATING)
+                container = await self._maker.create(service, slot, name, definition)
+                instance = InstanceId(f"{service.name}@{container[:SHORT]}")
+                task.note(Stage.STARTING)
+                await self._maker.start(container, service)
         except EngineGone:
             raise
         except NameTaken:
@@ -506,18 +411,11 @@ class DockerLauncher:
     async def _start(self, one: Owned, service: Service) -> None:
         """Start one that somebody made and did not come to start."""
         try:
-            await self._join_and_start(one.id, service)
+            await self._maker.start(one.id, service)
         except EngineGone:
             raise
         except EngineError as error:
             await self._not_started(one.service, one.slot, one.instance, one.container.name, error)
-
-    async def _join_and_start(self, container: str, service: Service) -> None:
-        joined = await self._actions.networks_of(container)
-        for network in networks_of(service, self._docker):
-            if network.name not in joined:
-                await self._actions.join(container, network)
-        await self._actions.start(container)
 
     async def _not_started(
         self, service: ServiceId, slot: int, instance: InstanceId, name: str, error: EngineError
@@ -525,44 +423,22 @@ class DockerLauncher:
         """The Engine refuses: say so, and leave nothing behind."""
         self._fail(service, slot, instance, f"cannot be started: {endings.advice(error)}", 0.0)
         with suppress(EngineError):
-            found = await self._engine.inspect(name)
-            if found["Config"]["Labels"].get(OWNER) == self._owner:
-                self._ended.add(found["Id"])
-                await self._actions.remove(found["Id"])
+            if (container := await self._maker.id_of_ours(name)) is not None:
+                self._ended.add(container)
+                await self._actions.remove(container)
 
     async def _understand(
         self, name: str, service: ServiceId, slot: int, instance: InstanceId
     ) -> None:
         """There is a container of that name: ours, and then the list shows it, or not."""
-        await self._wait_listed()
-        if any(one.container.name == name for one in self._owned.values()):
+        await self._listing.wait_next()
+        if name in self._listing.names:
             return
         what = (
             f"cannot be started: the name {quote(name)} is taken by a container that is not the "
             "gateway's; rename or remove it"
         )
         self._fail(service, slot, instance, what, 0.0)
-
-    async def _have_image(self, service: Service, task: _Task) -> None:
-        assert service.launch is not None
-        assert service.launch.container is not None
-        image, container = service.launch.image, service.launch.container
-        # An instance that is replaced does not depend on a registry being there.
-        is_first = service.id not in self._begun
-        is_wanted = container.pull_policy is PullPolicy.ALWAYS and is_first
-        if not is_wanted and await self._pulls.is_there(image):
-            return
-        if container.pull_policy is PullPolicy.NEVER:
-            raise EngineError(
-                f"there is no image {quote(image)} on the Docker Engine, and pull_policy is never"
-            )
-        task.stage = Stage.PULLING
-        try:
-            await self._pulls.pull(image, container.platform)
-        except EngineGone:
-            raise
-        except EngineError as error:
-            raise EngineError(f"the image {quote(image)} cannot be pulled: {error}") from None
 
     async def _end(self, one: Owned) -> None:
         """Stop and remove. Nothing of it is a failure of the instance."""
@@ -602,26 +478,6 @@ class DockerLauncher:
     @property
     def _docker(self) -> DockerSettings:
         return self._world.settings.providers.docker or DockerSettings()
-
-    async def _credentials(self, image: str) -> str | None:
-        file = config_file(self._docker.registry_config, self._environment)
-        return await auth_header(file, image)
-
-    async def _callers_address(self, service: Service, docker: DockerSettings) -> str | None:
-        """Where the program finds the gateway; its networks are there after this."""
-        networks = [await self._actions.ensure_network(n) for n in networks_of(service, docker)]
-        if service.launch is None or not service.launch.external_links:
-            return None
-        if docker.callers_address is not None:
-            return docker.callers_address
-        found = next((a for n in networks if (a := own_address(n)) is not None), None)
-        if found is None:
-            names = ", ".join(str(n.get("Name")) for n in networks)
-            raise EngineError(
-                f"its external_links lead nowhere, as the gateway is not on its network ({names}): "
-                "connect the gateway, or set providers.docker.callers_address"
-            )
-        return found
 
     def _lived_s(self, container: Container) -> float:
         return max(0.0, self._clock.time() - container.created)
@@ -667,18 +523,19 @@ class DockerLauncher:
         """Keep files short and folders few."""
         while True:
             await self._clock.sleep(LOGS_S)
-            files = {self._file(one) for one in self._owned.values()}
+            files = {self._file(one) for one in self._listing.owned.values()}
             longest = self._docker.log_bytes
             with suppress(OSError):
                 await asyncio.to_thread(_keep_small, self._logs, files, longest)
 
     async def _close(self) -> None:
+        self._listing.close()
         tasks = [t.task for t in self._tasks.values() if t.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._followers.close()
-        await self._pulls.close()
+        await self._maker.close()
 
 
 def is_container(service: Service) -> bool:
