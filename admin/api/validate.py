@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import Literal
 
 from admin import templates
@@ -22,7 +21,7 @@ from .views import check_answer, tls_answer
 
 Kind = Literal["configuration", "template"]
 
-_CONFIGURATION = frozenset(f.name for f in dataclasses.fields(Settings))
+_CONFIGURATION = frozenset(Settings.__struct_fields__)
 _SERVICE = ("image", "labels", "build", keys.EXTENSION)
 
 

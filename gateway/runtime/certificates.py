@@ -15,15 +15,16 @@ told once and changes nothing.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
+
+from msgspec import structs
 
 from . import small_files, tls_contexts
 from .forms import Place
@@ -200,14 +201,14 @@ class Keeper:
     def for_control(self, settings: Settings) -> GivenSettings:
         """The settings with what may be told of certificates: no keys."""
         told = [
-            replace(k.value, chain="", private_key="", problem=k.problem)
+            structs.replace(k.value, chain="", private_key="", problem=k.problem)
             for k in self._certificates.values()
             if k.value is not None
         ]
         return self._given(settings, told)
 
     def _given(self, settings: Settings, certificates: Sequence[Certificate]) -> GivenSettings:
-        values = {f.name: getattr(settings, f.name) for f in dataclasses.fields(Settings)}
+        values = {name: getattr(settings, name) for name in Settings.__struct_fields__}
         authorities = self._authorities.value if self._authorities is not None else None
         return GivenSettings(**values, certificates=tuple(certificates), authorities=authorities)
 

@@ -10,16 +10,17 @@ look at the machine, one from `load` also those of the certificates it names
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from . import certificates, yaml_loader
 from .configuration_checks import check
-from .forms import Place, hints_of, in_words, read
+from .forms import Place, in_words, is_form, read
 from .settings import HUP_IN_ENTRYPOINTS, RESTART_IN_DOCKER, RESTART_ONLY, Settings
 from .yaml_loader import Document, YamlProblem
 
@@ -98,9 +99,8 @@ def parse(
     if not isinstance(content, dict):
         message = "keys with values are expected, for example `domain: example.org`"
         raise BadConfiguration(source, [Problem("", message, document.line_of(()))])
-    reading = read(Settings, _without_empty_sections(content))
-    settings = reading.value
-    found = {place: str(wrong) for place, wrong in reading.problems.items()}
+    settings, problems = read(Settings, _without_empty_sections(content))
+    found = {place: str(wrong) for place, wrong in problems.items()}
     if settings is not None:
         # What the default in the place of a wrong part made wrong above it is no problem of the file's.
         around = {place[:end] for place in found for end in range(len(place) + 1)}
@@ -128,10 +128,10 @@ def _docker_changes(old: Settings, new: Settings) -> list[str]:
 
 def _without_what_hup_changes(settings: Settings) -> Settings:
     nothing: dict[str, Any] = dict.fromkeys(HUP_IN_ENTRYPOINTS)
-    return dataclasses.replace(
+    return structs.replace(
         settings,
         entrypoints={
-            name: dataclasses.replace(one, **nothing) for name, one in settings.entrypoints.items()
+            name: structs.replace(one, **nothing) for name, one in settings.entrypoints.items()
         },
     )
 
@@ -152,9 +152,5 @@ def _shown(text: str) -> str:
 
 def _without_empty_sections(content: dict[str, Any]) -> dict[str, Any]:
     """A section whose keys are all commented out reads as null: it means its defaults."""
-    hints = hints_of(Settings)
-    return {
-        k: v
-        for k, v in content.items()
-        if v is not None or not dataclasses.is_dataclass(hints.get(k))
-    }
+    sections = {field.name for field in structs.fields(Settings) if is_form(field.type)}
+    return {k: v for k, v in content.items() if v is not None or k not in sections}

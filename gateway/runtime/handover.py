@@ -12,11 +12,13 @@ the other side would misread raises it. Another format is refused, never guessed
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from . import forms
+from .forms import Finite, Whole
 
 FORMAT = 3
 
@@ -27,35 +29,32 @@ class UnknownForm(Exception):  # noqa: N818 - says what it is
     """A document that this version cannot take over from."""
 
 
-@dataclass(frozen=True, slots=True)
-class HandedListener:
+class HandedListener(Struct, frozen=True, forbid_unknown_fields=True):
     """A listening socket of the data plane."""
 
-    fd: int
-    slot: int
+    fd: Whole
+    slot: Whole
     entrypoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class HandedUnix:
+class HandedUnix(Struct, frozen=True, forbid_unknown_fields=True):
     """A listening Unix socket and its file; `inode` -1: the file is somebody else's."""
 
-    fd: int
+    fd: Whole
     path: str
-    inode: int
+    inode: Whole
 
 
-@dataclass(frozen=True, slots=True)
-class HandedResources:
+class HandedResources(Struct, frozen=True, forbid_unknown_fields=True):
     """`resources.Resources`."""
 
-    lock: int
+    lock: Whole
     listeners: tuple[HandedListener, ...]
-    admin_tcp: int | None
+    admin_tcp: Whole | None
     admin_unix: HandedUnix
     link: HandedUnix
-    regions: tuple[int, ...]
-    store: int | None
+    regions: tuple[Whole, ...]
+    store: Whole | None
     home: str
 
     def fds(self) -> Iterator[int]:
@@ -74,45 +73,42 @@ class HandedResources:
             yield self.admin_tcp
 
 
-@dataclass(frozen=True, slots=True)
-class HandedChild:
+class HandedChild(Struct, frozen=True, forbid_unknown_fields=True):
     """A worker, or the control process, with what its link holds in the middle (base64)."""
 
-    slot: int | None
+    slot: Whole | None
     """None for the control process."""
-    region: int | None
-    pid: int
-    fd: int
+    region: Whole | None
+    pid: Whole
+    fd: Whole
     state: str
-    started_unix: float
-    started_s: float
+    started_unix: Finite
+    started_s: Finite
     has_spoken: bool
     is_mute: bool
-    kill_by_s: float | None
-    restarts: int
-    generation: int
+    kill_by_s: Finite | None
+    restarts: Whole
+    generation: Whole
     unread: str
     unsent: str
 
 
-@dataclass(frozen=True, slots=True)
-class HandedBackend:
+class HandedBackend(Struct, frozen=True, forbid_unknown_fields=True):
     """A process of a service."""
 
     id: str
     service: str
     note: Json
-    pid: int
-    grace_s: float
-    started_unix: float
-    started_s: float
+    pid: Whole
+    grace_s: Finite
+    started_unix: Finite
+    started_s: Finite
     is_halted: bool
-    kill_by_s: float | None
+    kill_by_s: Finite | None
     has_ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class HandedProcesses:
+class HandedProcesses(Struct, frozen=True, forbid_unknown_fields=True):
     """`processes.Processes`: the table, launches that wait, ends not told yet."""
 
     backends: tuple[HandedBackend, ...]
@@ -120,18 +116,17 @@ class HandedProcesses:
     ended: tuple[Json, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole document."""
 
-    format: int
+    format: Whole
     settings: Json
     """In the form of whoever is to read it: at first the former program's, then, once it was
     checked, the new one's own."""
     resources: HandedResources
     children: tuple[HandedChild, ...]
     processes: HandedProcesses
-    generation: int
+    generation: Whole
     """The highest one that any worker serves."""
 
     def fds(self) -> Iterator[int]:
@@ -147,7 +142,7 @@ class Handover:
 
 def encode(handover: Handover) -> bytes:
     """The document's text."""
-    return orjson.dumps(handover)
+    return msgspec.json.encode(handover)
 
 
 def decode(text: bytes) -> Handover:
@@ -162,10 +157,10 @@ def decode(text: bytes) -> Handover:
             f"the running gateway hands over in format {number}, this version takes {FORMAT}; "
             "stop the gateway and start this version"
         )
-    reading = forms.read(Handover, value)
-    if reading.value is None or reading.problems:
+    found, problems = forms.read(Handover, value)
+    if found is None or problems:
         raise UnknownForm(
-            f"what the running gateway hands over makes no sense at {forms.summary(reading.problems)}; "
+            f"what the running gateway hands over makes no sense at {forms.summary(problems)}; "
             "stop the gateway and start this version"
         )
-    return reading.value
+    return found

@@ -8,36 +8,37 @@ known, or is not meant for a supervisor, is left to the reader to pass over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
+import orjson
+from msgspec import Meta, Struct
+
 from . import forms
-from .forms import Ge
+from .forms import FLOAT_MAX, INT_MAX, Whole
 from .link import BrokenLink, Message
-from .messages import T
+from .messages import T, processes
 
 
 class Nonsense(BrokenLink):
     """A message that cannot be meant."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Beat:
-    generation: Annotated[int, Ge(0)] = 0
+_Grace = Annotated[float, Meta(ge=0, le=FLOAT_MAX)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Drained:
-    cut: int
+class _Beat(Struct, frozen=True):
+    generation: Annotated[int, Meta(ge=0, le=INT_MAX)] = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Fatal:
+class _Drained(Struct, frozen=True):
+    cut: Whole
+
+
+class _Fatal(Struct, frozen=True):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Launch:
+class _Launch(Struct, frozen=True):
     id: str
     service: str
     note: dict[str, object]
@@ -45,30 +46,35 @@ class _Launch:
     env: dict[str, str]
     cwd: str | None
     log: str
-    grace_s: Annotated[float, Ge(0)]
+    grace_s: _Grace
 
 
-@dataclass(frozen=True, slots=True)
-class _Halt:
+class _Halt(Struct, frozen=True):
     id: str
-    grace_s: Annotated[float, Ge(0)]
+    grace_s: _Grace
 
 
-_FORMS: dict[str, type] = {
+FORMS: dict[str, type[Struct]] = {
     T.BEAT: _Beat,
     T.DRAINED: _Drained,
     T.FATAL: _Fatal,
     T.LAUNCH: _Launch,
     T.HALT: _Halt,
 }
+"""What is looked at, by the type of the message."""
 
 
 def verify(message: Message) -> None:
     """Raises `Nonsense`."""
-    form = _FORMS.get(message["t"])
+    form = FORMS.get(message["t"])
     if form is None:
         return
-    known = {name: message[name] for name in forms.hints_of(form) if name in message}
-    problems = forms.read(form, known).problems
-    if problems:
-        raise Nonsense(f"a message {message['t']} that makes no sense at {forms.summary(problems)}")
+    _, problems = forms.read(form, message)
+    why = forms.summary(problems)
+    if form is _Launch and not problems:
+        try:
+            orjson.dumps(processes([message], ()))  # as the control process will be told of it
+        except TypeError:
+            why = "note: nested too deeply"
+    if why:
+        raise Nonsense(f"a message {message['t']} that makes no sense at {why}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
+import msgspec
 import orjson
 
 from gateway.core.snapshot import Delta, delta_to_wire
@@ -77,7 +78,7 @@ def drain(lame_duck_s: float, deadline_s: float, *, is_replaced: bool = False) -
 
 def settings(value: Settings) -> Json:
     """The settings from now on (`settings_of` is the inverse)."""
-    return {"t": T.SETTINGS, "settings": value}
+    return {"t": T.SETTINGS, "settings": msgspec.to_builtins(value)}
 
 
 def settings_of(message: dict[str, object]) -> Settings:

@@ -6,9 +6,10 @@ from here, each with what it may know of the certificates.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+
+from msgspec import structs
 
 from .certificates import Keeper
 from .configuration import BadConfiguration, load, refused_changes
@@ -55,7 +56,7 @@ class InForce:
         return self._certificates.for_control(self._among(workers))
 
     def _among(self, workers: int) -> Settings:
-        return dataclasses.replace(self.settings, workers=workers)
+        return structs.replace(self.settings, workers=workers)
 
 
 def reread(current: Settings, path: Path | None) -> Settings:

@@ -1,30 +1,33 @@
 """The configuration as values: every key, its default and its range, in one place.
 
-Plain dataclasses without YAML or validation libraries, because workers carry
-them too. `configuration.py` reads and checks a file into `Settings`; children
-get the checked result as JSON (`to_json`, `from_json`). They are forms as `forms.py`
-reads them, ranges and all.
+Forms as `forms.py` reads them, ranges and all. `configuration.py` reads and checks a file
+into `Settings`; children get the checked result as JSON (`to_json`, `from_json`).
 
 Times are seconds, sizes bytes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import orjson
+from msgspec import Meta, Struct
 
 from gateway.core.vocabulary import AtZero
 
 from . import forms
-from .forms import Ge, Gt, Le, MinLen
+from .forms import INT_MAX, Finite, Whole
 
-Seconds = Annotated[float, Gt(0), Le(86400 * 365)]
-Delay = Annotated[float, Ge(0), Le(86400)]
-Count = Annotated[int, Ge(1), Le(10_000_000)]
+Seconds = Annotated[float, Meta(gt=0, le=86400 * 365)]
+Delay = Annotated[float, Meta(ge=0, le=86400)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of it."""
 
 
 class AdminAuth(StrEnum):
@@ -34,8 +37,7 @@ class AdminAuth(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateSettings:
+class CertificateSettings(_Section, frozen=True):
     """Files in PEM form: a certificate followed by its chain, and its private key."""
 
     cert: str
@@ -43,20 +45,18 @@ class CertificateSettings:
     """None: in the same file."""
 
 
-@dataclass(frozen=True, slots=True)
-class HstsSettings:
+class HstsSettings(_Section, frozen=True):
     """Strict-Transport-Security (RFC 6797): browsers use nothing but https from then on."""
 
-    max_age: Annotated[int, Ge(0), Le(86400 * 3650)] = 31536000
+    max_age: Annotated[int, Meta(ge=0, le=86400 * 3650)] = 31536000
     include_subdomains: bool = False
     preload: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
+class TlsSettings(_Section, frozen=True):
     """What makes an entrypoint one for https."""
 
-    certificates: Annotated[tuple[CertificateSettings, ...], MinLen(1)]
+    certificates: Annotated[tuple[CertificateSettings, ...], Meta(min_length=1)]
     """The first one is for clients that name no host, or one that no certificate is for."""
     minimum: Literal["1.2", "1.3"] = "1.2"
     strict_sni: bool = False
@@ -64,14 +64,13 @@ class TlsSettings:
     hsts: HstsSettings | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntrypointSettings:
+class EntrypointSettings(_Section, frozen=True):
     """A data-plane listener. `internal` ones also serve internal routes."""
 
     listen: str
     internal: bool = False
     tls: TlsSettings | None = None
-    redirect_https: Annotated[int, Ge(1), Le(65535)] | None = None
+    redirect_https: Annotated[int, Meta(ge=1, le=65535)] | None = None
     """Send clients to https on this port instead of serving them."""
     connections: Count | None = None
     """How many may be open; None: as many as `limits.connections` allows."""
@@ -79,8 +78,7 @@ class EntrypointSettings:
     """Every connection begins with a PROXY header, and comes from `trusted_proxies`."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdminSettings:
+class AdminSettings(_Section, frozen=True):
     """Where the admin API listens. `listen: null` leaves only the Unix socket."""
 
     listen: str | None = "127.0.0.1:8900"
@@ -91,25 +89,22 @@ class AdminSettings:
     auth: AdminAuth = AdminAuth.TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class HealthSettings:
+class HealthSettings(_Section, frozen=True):
     """A listener of the workers for `/healthz` and `/readyz`."""
 
     listen: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AffinitySettings:
+class AffinitySettings(_Section, frozen=True):
     """Sticky sessions, for routes whose policy does not say otherwise."""
 
     enabled: bool = True
-    cookie: Annotated[str, MinLen(1)] = "GATEWAYSESSION"
-    max_age: Annotated[int, Ge(1), Le(86400 * 400)] = 28800
+    cookie: Annotated[str, Meta(min_length=1)] = "GATEWAYSESSION"
+    max_age: Annotated[int, Meta(ge=1, le=86400 * 400)] = 28800
     at_zero: AtZero = AtZero.DRAIN
 
 
-@dataclass(frozen=True, slots=True)
-class CheckSettings:
+class CheckSettings(_Section, frozen=True):
     """Active health checks, for services that do not say otherwise."""
 
     interval: Seconds = 2.0
@@ -118,18 +113,16 @@ class CheckSettings:
     fall: Count = 3
 
 
-@dataclass(frozen=True, slots=True)
-class EjectionSettings:
+class EjectionSettings(_Section, frozen=True):
     """Passive health: how many failures in a row eject an instance, and for how long."""
 
-    failures: Annotated[int, Ge(0), Le(10_000)] = 5
+    failures: Annotated[int, Meta(ge=0, le=10_000)] = 5
     """0 switches passive ejection off."""
     seconds: Seconds = 10.0
     max_seconds: Seconds = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class TimeoutSettings:
+class TimeoutSettings(_Section, frozen=True):
     """All timeouts, seconds."""
 
     connect: Seconds = 5.0
@@ -146,39 +139,35 @@ class TimeoutSettings:
     lame_duck: Delay = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class LimitSettings:
+class LimitSettings(_Section, frozen=True):
     """Limits of the data plane; null: none."""
 
-    head_bytes: Annotated[int, Ge(1024), Le(16 << 20)] = 65536
-    headers: Annotated[int, Ge(8), Le(100_000)] = 128
-    body_bytes: Annotated[int, Ge(0)] | None = None
+    head_bytes: Annotated[int, Meta(ge=1024, le=16 << 20)] = 65536
+    headers: Annotated[int, Meta(ge=8, le=100_000)] = 128
+    body_bytes: Annotated[int, Meta(ge=0, le=INT_MAX)] | None = None
     connections: Count | None = None
     connections_per_address: Count | None = None
     in_flight: Count | None = None
     """Requests an instance is given at a time."""
-    queue: Annotated[int, Ge(0), Le(10_000_000)] = 100
+    queue: Annotated[int, Meta(ge=0, le=10_000_000)] = 100
     """Requests that wait for each service while all its instances have that many."""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamTlsSettings:
+class UpstreamTlsSettings(_Section, frozen=True):
     """TLS to instances."""
 
     ca: str | None = None
     """A file with the authorities whose certificates are accepted; None: the system's."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseSettings:
+class ReleaseSettings(_Section, frozen=True):
     """Defaults of releases."""
 
     deadline: Seconds = 300.0
     on_deadline: Literal["rollback", "hold"] = "rollback"
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionSettings:
+class RetentionSettings(_Section, frozen=True):
     """How much history the store keeps."""
 
     audit: Count = 10_000
@@ -186,8 +175,7 @@ class RetentionSettings:
     """Releases that are over."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSettings:
+class ImageSettings(_Section, frozen=True):
     """What the process provider runs for an image.
 
     In `command`, `${PORT}` is the instance's port, `${PORT_80}` the one that stands for
@@ -195,26 +183,25 @@ class ImageSettings:
     before the template's.
     """
 
-    command: Annotated[tuple[str, ...], MinLen(1)]
-    environment: dict[str, str] = field(default_factory=dict)
+    command: Annotated[tuple[str, ...], Meta(min_length=1)]
+    environment: dict[str, str] = {}
     working_dir: str | None = None
     allow_command: bool = False
     """May templates run programs of their own choice under this image's name?"""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSettings:
+class ProcessSettings(_Section, frozen=True):
     """The process provider: services as local processes."""
 
-    images: dict[str, ImageSettings] = field(default_factory=dict)
+    images: dict[str, ImageSettings] = {}
     """Image name to what to run."""
-    ports: tuple[int, int] = (20000, 29999)
+    ports: tuple[Whole, Whole] = (20000, 29999)
     """The first and the last port instances may be given."""
     proxy_env: bool = True
     """Lead calls to `external_links` through the gateway by `http_proxy`."""
     stop_grace: Delay = 10.0
     """From TERM to KILL, for services whose template does not say."""
-    log_bytes: Annotated[int, Ge(4096)] = 10 << 20
+    log_bytes: Annotated[int, Meta(ge=4096, le=INT_MAX)] = 10 << 20
     """How long the output file of an instance may grow; its older half goes then."""
 
 
@@ -227,8 +214,7 @@ class Reach(StrEnum):
     PUBLISHED = "published"
 
 
-@dataclass(frozen=True, slots=True)
-class DockerSettings:
+class DockerSettings(_Section, frozen=True):
     """The Docker provider: services as containers of one Docker Engine."""
 
     socket: str = "unix:///var/run/docker.sock"
@@ -248,7 +234,7 @@ class DockerSettings:
     """Docker's file with the credentials of registries; None: `~/.docker/config.json`."""
     stop_grace: Delay = 10.0
     """From TERM to KILL, for services whose template does not say."""
-    log_bytes: Annotated[int, Ge(4096)] = 10 << 20
+    log_bytes: Annotated[int, Meta(ge=4096, le=INT_MAX)] = 10 << 20
     """How much of a container's output is kept; its older half goes then."""
     allow_binds: tuple[str, ...] = ()
     """Paths of the Engine's machine that templates may mount; with `:ro` at the end, and all
@@ -263,8 +249,7 @@ class DockerSettings:
     """Folders of the gateway's machine whose files templates may name as `env_file`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
+class ProviderSettings(_Section, frozen=True):
     """Who says where instances are."""
 
     process: ProcessSettings = ProcessSettings()
@@ -272,11 +257,10 @@ class ProviderSettings:
     """None: no Docker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(_Section, frozen=True):
     """The whole configuration. Relative paths are relative to the working folder."""
 
-    entrypoints: dict[str, EntrypointSettings] = field(
+    entrypoints: dict[str, EntrypointSettings] = msgspec.field(
         default_factory=lambda: {
             "public": EntrypointSettings(listen="0.0.0.0:8080"),
             "internal": EntrypointSettings(listen="127.0.0.1:8081", internal=True),
@@ -285,7 +269,7 @@ class Settings:
     admin: AdminSettings = AdminSettings()
     health: HealthSettings = HealthSettings()
     state_dir: str = "state"
-    workers: Annotated[int, Ge(1), Le(1024)] | Literal["auto"] = "auto"
+    workers: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
     domain: str = "localhost"
     store: str | None = None
     """None: `sqlite:` and `gateway.db` in the state folder."""
@@ -333,8 +317,7 @@ HUP_IN_ENTRYPOINTS = frozenset({"tls", "redirect_https", "connections", "proxy_p
 """Of an entrypoint, what a HUP can change all the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(_Section, frozen=True):
     """What stands in the files of a `CertificateSettings`, checked. Times are since the epoch.
 
     `chain` and `private_key` are PEM. `names` are lower case: host names, `*.suffix`,
@@ -345,16 +328,15 @@ class Certificate:
     chain: str
     private_key: str
     names: tuple[str, ...]
-    not_before: float
-    not_after: float
+    not_before: Finite
+    not_after: Finite
     problem: str | None = None
 
     def __repr__(self) -> str:
         return f"Certificate({self.files.cert!r}, {self.names!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class GivenSettings(Settings):
+class GivenSettings(Settings, frozen=True):
     """The settings as children get them: with the contents of the files they name."""
 
     certificates: tuple[Certificate, ...] = ()
@@ -365,13 +347,14 @@ class GivenSettings(Settings):
 
 def to_json(settings: Settings) -> bytes:
     """The form children get their settings in."""
-    return orjson.dumps(settings)
+    return msgspec.json.encode(settings)
 
 
 def from_json(data: bytes | str) -> Settings:
     """The inverse of `to_json`. Raises `ValueError` for what another version may have written."""
     content = orjson.loads(data)
-    reading = forms.read(GivenSettings if "certificates" in content else Settings, content)
-    if reading.value is None or reading.problems:
-        raise ValueError(forms.summary(reading.problems))
-    return reading.value
+    form = GivenSettings if "certificates" in content else Settings
+    settings, problems = forms.read(form, content)
+    if settings is None or problems:
+        raise ValueError(forms.summary(problems))
+    return settings

@@ -26,10 +26,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from msgspec import structs
 
 from . import handover
 from .configuration import BadConfiguration, load, refused_changes
@@ -232,7 +233,9 @@ def check(config_path: Path | None, modules: Iterable[str] = MODULES) -> int:
     else:
         # Workers are all started anew.
         if settings is not None and (
-            keys := refused_changes(replace(current, transport=settings.transport), settings)
+            keys := refused_changes(
+                structs.replace(current, transport=settings.transport), settings
+            )
         ):
             reasons.append(needs_restart(str(config_path or "the default"), keys))
     if reasons or settings is None:

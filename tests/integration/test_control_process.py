@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec import structs
 
 from gateway.metrics.shared import create_region
 from gateway.runtime import boot, messages, snapshot_file
@@ -240,8 +241,8 @@ def test_new_settings_are_taken_in(tmp_path: Path) -> None:
             await g.start_and_serve()
             await g.call("PUT", "/services/v1", SERVICE)
             assert g.supervisor is not None
-            timeouts = replace(g.settings.timeouts, connect=1.25)
-            g.supervisor.send(messages.settings(replace(g.settings, timeouts=timeouts)))
+            timeouts = structs.replace(g.settings.timeouts, connect=1.25)
+            g.supervisor.send(messages.settings(structs.replace(g.settings, timeouts=timeouts)))
             await soon(
                 lambda: [r.timeouts.connect_s for r in g.worker.snapshot.routes.values()] == [1.25]
             )

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 
 from gateway.runtime.settings import EjectionSettings
 from tests.support.plane import (
@@ -111,8 +112,7 @@ def _on_both(case: Case) -> Callable[[str], None]:
                 body = request.target + b" " + request.body
                 await peer.send(OK % (len(body), body))
 
-        config = settings()
-        object.__setattr__(config, "ejection", EjectionSettings(failures=0))
+        config = structs.replace(settings(), ejection=EjectionSettings(failures=0))
         async with proxied(sometimes, config, response_header_s=0.25) as (found, _):
             client = await found.client()
             for number in range(3):
@@ -150,8 +150,7 @@ async def test_connections_closed_at_the_worst_moment_cost_a_get_nothing_and_sen
                     peer.reset()
                 return
 
-    config = settings()
-    object.__setattr__(config, "ejection", EjectionSettings(failures=0))
+    config = structs.replace(settings(), ejection=EjectionSettings(failures=0))
     statuses: Counter[tuple[bytes, int]] = Counter()
     async with proxied(leaves, config) as (found, _):
 
@@ -234,9 +233,8 @@ async def test_a_flapping_instance_is_left_alone_longer_each_time_and_used_again
             await peer.send(OK % (2, b"ok"))
 
     origins = [await Origin(script).start() for script in (flaps, steady)]
-    config = settings()
     policy = EjectionSettings(failures=2, seconds=0.3, max_seconds=0.6)
-    object.__setattr__(config, "ejection", policy)
+    config = structs.replace(settings(), ejection=policy)
     world = snapshot([route({"one": 1})], [service("one", *(o.port for o in origins))])
     async with plane(world, config) as found:
         client = await found.client()

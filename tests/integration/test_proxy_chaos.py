@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import random
+
+from msgspec import structs
 
 from gateway.proxy.dataplane import DataPlane
 from gateway.runtime.settings import EjectionSettings, LimitSettings
@@ -144,7 +145,7 @@ async def storm(limits: LimitSettings) -> None:
 
     origins = [await Origin(script).start() for _ in range(2)]
     config = settings()
-    config = dataclasses.replace(config, ejection=EjectionSettings(failures=0), limits=limits)
+    config = structs.replace(config, ejection=EjectionSettings(failures=0), limits=limits)
     world = snapshot([route({"one": 1})], [service("one", *(o.port for o in origins))])
     async with plane(world, config) as found:
         await asyncio.gather(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import resource
 import socket
 import struct
 from typing import Any
+
+from msgspec import structs
 
 from gateway.metrics.catalogue import LAYOUTS, REFUSALS, Scope
 from gateway.runtime.settings import EntrypointSettings, LimitSettings, Settings
@@ -36,7 +37,7 @@ def configured(
 ) -> Settings:
     config = settings(**timeouts)
     public = EntrypointSettings("127.0.0.1:0", **(entrypoint or {}))
-    return dataclasses.replace(
+    return structs.replace(
         config,
         entrypoints=config.entrypoints | {"public": public},
         limits=LimitSettings(**(limits or {})),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import socket
+
+from msgspec import structs
 
 from gateway.proxy.retry import CAP, EARN, MAX_ATTEMPTS
 from gateway.proxy.transports import Transports
@@ -105,7 +106,7 @@ async def test_a_service_that_always_fails_gets_a_fifth_more_requests_and_not_th
     async def dies(peer: Peer) -> None:
         await peer.request()
 
-    config = dataclasses.replace(settings(), ejection=EjectionSettings(failures=0))
+    config = structs.replace(settings(), ejection=EjectionSettings(failures=0))
     requests = 100
     async with proxied(dies, config) as (found, origin):
         client = await found.client()
@@ -310,8 +311,7 @@ async def test_failing_instances_are_ejected_but_never_the_last() -> None:
     origin = await Origin(serve_plain).start()
     dead = free_port()
     world = snapshot([route({"one": 1})], [service("one", dead, origin.port)])
-    config = settings()
-    object.__setattr__(config, "ejection", EjectionSettings(failures=3, seconds=60))
+    config = structs.replace(settings(), ejection=EjectionSettings(failures=3, seconds=60))
     async with plane(world, config) as found:
         client = await found.client()
         for _ in range(20):

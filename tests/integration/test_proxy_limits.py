@@ -7,6 +7,8 @@ import hashlib
 import resource
 import socket
 
+from msgspec import structs
+
 from gateway.proxy.client import REQUESTS_A_TURN, ClientConnection
 from gateway.runtime.settings import LimitSettings, Settings
 from tests.support.plane import Plane, chunked, get, on_both_transports, post, proxied, settings
@@ -25,8 +27,7 @@ SWITCHING = (
 
 
 def limited(config: Settings, **limits: int) -> Settings:
-    object.__setattr__(config, "limits", LimitSettings(**limits))
-    return config
+    return structs.replace(config, limits=LimitSettings(**limits))
 
 
 async def echo(peer: Peer) -> None:

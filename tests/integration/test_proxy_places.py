@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable
+
+from msgspec import structs
 
 from gateway.runtime.settings import LimitSettings, Settings
 from tests.support.certificates import RawTls, with_tls
@@ -36,10 +37,8 @@ async def serve(peer: Peer) -> None:
 def few_places() -> Settings:
     """TLS behind a PROXY header; the address in it may hold all places of the entrypoint."""
     config = with_tls(settings())
-    public = dataclasses.replace(
-        config.entrypoints["public"], proxy_protocol=True, connections=PLACES
-    )
-    return dataclasses.replace(
+    public = structs.replace(config.entrypoints["public"], proxy_protocol=True, connections=PLACES)
+    return structs.replace(
         config,
         entrypoints={**config.entrypoints, "public": public},
         limits=LimitSettings(connections_per_address=PLACES),

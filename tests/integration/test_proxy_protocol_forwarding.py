@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
+
+from msgspec import structs
 
 from tests.support.plane import get, on_both_transports, settings
 from tests.support.recorder import recorded, statuses, talk
@@ -168,7 +169,7 @@ async def test_a_client_says_nothing_in_the_gateways_name() -> None:
 
 @on_both_transports
 async def test_a_trusted_proxys_statements_are_extended() -> None:
-    config = dataclasses.replace(settings(), trusted_proxies=("127.0.0.0/8",))
+    config = structs.replace(settings(), trusted_proxies=("127.0.0.0/8",))
     async with recorded(config) as (plane, recorder):
         client = await plane.client()
         await client.ask(

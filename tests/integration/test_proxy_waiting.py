@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+from msgspec import structs
 
 from gateway.core.snapshot import Condition
 from gateway.runtime.settings import LimitSettings, Settings
@@ -101,7 +102,7 @@ class World:
 
 
 def limited(in_flight: int = 1, queue: int = 10, wait_s: float = 5.0) -> Settings:
-    return dataclasses.replace(
+    return structs.replace(
         settings(queue=wait_s), limits=LimitSettings(in_flight=in_flight, queue=queue)
     )
 
@@ -451,7 +452,7 @@ async def test_a_limit_goes_with_its_service() -> None:
 
 @on_both_transports
 async def test_each_worker_keeps_its_part_of_a_limit() -> None:
-    async with busy(dataclasses.replace(settings(), workers=2)) as world:
+    async with busy(structs.replace(settings(), workers=2)) as world:
         three = service("one", world.first.origin.port, in_flight_limit=3)
         world.plane.dataplane.apply(snapshot([route({"one": 1})], [three], 2))
         await finish(world, await fill(world, requests=3, at_work=2))

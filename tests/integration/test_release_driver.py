@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from admin.audit import Actor, AuditEntry
 from admin.controller import Controller, Outcome
@@ -91,7 +91,7 @@ class Node:
         self.publisher = Publisher(
             f"s{self.started}", self.folder / "snapshot.json", self.clock, lambda *_: None
         )
-        settings = replace(Settings(), timeouts=TimeoutSettings(drain=DRAIN_S))
+        settings = structs.replace(Settings(), timeouts=TimeoutSettings(drain=DRAIN_S))
         self.controller = BusyController(
             self.disk, self.publisher, settings, self.clock, NoChecks()
         )

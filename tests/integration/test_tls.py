@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import os
 import socket
@@ -13,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import trustme
+from msgspec import structs
 
 from gateway.core.snapshot import Snapshot
 from gateway.runtime.settings import GivenSettings, HstsSettings
@@ -164,9 +164,7 @@ async def test_a_connection_keeps_its_certificate_and_the_next_one_gets_the_new(
         async with proxied(config=config) as (found, _):
             before = await tls_client(found.port)
             issue(Path(folder), NAME, "new.test", file=NAME)
-            found.dataplane.configure(
-                dataclasses.replace(given(config), transport=config.transport)
-            )
+            found.dataplane.configure(structs.replace(given(config), transport=config.transport))
             after = await tls_client(found.port)
             assert "new.test" in names_of(after)
             for peer in (before, after):
@@ -293,7 +291,7 @@ async def test_a_request_for_a_host_of_another_certificate_is_misdirected() -> N
 @on_both_transports
 async def test_a_trusted_proxy_may_send_everything_over_one_connection() -> None:
     origin = await Origin(serve_plain).start()
-    config = dataclasses.replace(two_certificates(), trusted_proxies=("127.0.0.0/8",))
+    config = structs.replace(two_certificates(), trusted_proxies=("127.0.0.0/8",))
     async with plane(two_hosts(origin.port), config) as found:
         peer = await tls_client(found.port, "a.test")
         for host in (b"a.test", b"b.test", b"c.test"):
@@ -323,7 +321,7 @@ async def test_an_https_url_as_the_target_needs_tls_and_a_certificate_for_its_ho
 
 @on_both_transports
 async def test_a_cookie_of_affinity_is_secure_when_the_user_came_by_https() -> None:
-    config = dataclasses.replace(with_tls(settings()), trusted_proxies=("127.0.0.0/8",))
+    config = structs.replace(with_tls(settings()), trusted_proxies=("127.0.0.0/8",))
     async with proxied(config=config, affinity=True) as (found, _):
         peer = await tls_client(found.port)
         assert b"; Secure" in ((await peer.ask(get())).get(b"set-cookie") or b"")
@@ -375,7 +373,7 @@ async def test_a_redirect_can_name_another_port() -> None:
 @on_both_transports
 async def test_what_a_trusted_proxy_got_by_https_is_not_sent_round_in_circles() -> None:
     config = with_tls(settings(), redirect_https=443)
-    config = dataclasses.replace(config, trusted_proxies=("127.0.0.0/8",))
+    config = structs.replace(config, trusted_proxies=("127.0.0.0/8",))
     async with proxied(config=config) as (found, _):
         peer = await found.client("internal")
         assert (await peer.ask(get(b"/", b"X-Forwarded-Proto: https"))).status == 200
@@ -406,8 +404,8 @@ async def test_hsts_is_said_over_tls_only_and_once() -> None:
 @on_both_transports
 async def test_a_proxy_header_comes_before_tls() -> None:
     config = with_tls(settings())
-    public = dataclasses.replace(config.entrypoints["public"], proxy_protocol=True)
-    config = dataclasses.replace(
+    public = structs.replace(config.entrypoints["public"], proxy_protocol=True)
+    config = structs.replace(
         config,
         entrypoints={**config.entrypoints, "public": public},
         trusted_proxies=("127.0.0.0/8",),

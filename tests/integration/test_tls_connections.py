@@ -9,6 +9,7 @@ import ssl
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from gateway.proxy.transports import Transports, resume_reading
 from gateway.runtime.settings import LimitSettings
@@ -187,8 +188,7 @@ async def test_a_client_that_does_not_believe_us_is_counted() -> None:
 
 @on_both_transports
 async def test_connections_in_their_handshake_count_and_leave_when_draining() -> None:
-    config = tls_settings(tls_handshake=0.3)
-    object.__setattr__(config, "limits", LimitSettings(connections=1))
+    config = structs.replace(tls_settings(tls_handshake=0.3), limits=LimitSettings(connections=1))
     async with proxied(config=config) as (found, _):
         silent = await client(found.port)
         await eventually(lambda: found.dataplane.open_connections == 1)
@@ -323,8 +323,7 @@ async def test_what_comes_behind_the_end_of_tls_is_never_read_as_a_request() -> 
 
 @on_both_transports
 async def test_a_refused_upload_is_told_why_although_it_goes_on() -> None:
-    config = tls_settings()
-    object.__setattr__(config, "limits", LimitSettings(body_bytes=1000))
+    config = structs.replace(tls_settings(), limits=LimitSettings(body_bytes=1000))
     async with proxied(config=config) as (found, _):
         raw = await raw_tls(found.port)
         await raw.send(post(b"x" * 100_000)[:5000])

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from msgspec import structs
 
 from admin.probes import Question, probe
 from gateway.core.model import CheckKind, InstanceId, InstanceTls
@@ -42,7 +43,7 @@ def believing(config: Settings | None = None) -> GivenSettings:
     """Settings in which `upstream_tls.ca` is the authority of tests."""
     found = given(config or settings())
     pem = authority().cert_pem.bytes().decode()
-    return dataclasses.replace(found, authorities=pem)
+    return structs.replace(found, authorities=pem)
 
 
 def showing(*names: str, ca: trustme.CA | None = None, days: float = 30) -> ssl.SSLContext:
@@ -170,7 +171,7 @@ async def test_other_authorities_are_for_connections_from_then_on() -> None:
         stranger = trustme.CA().cert_pem.bytes().decode()
         now = found.dataplane.settings
         assert isinstance(now, GivenSettings)
-        found.dataplane.configure(dataclasses.replace(now, authorities=stranger))
+        found.dataplane.configure(structs.replace(now, authorities=stranger))
         await origin.stop()
         await origin.start()
         assert await status(found) == 502

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import ssl
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from msgspec import structs
 
 from gateway.metrics.catalogue import LAYOUTS, Scope
 from gateway.metrics.merge import Live, Merger
@@ -77,12 +77,12 @@ def with_tls(
     """The settings with TLS on an entrypoint, and what the files hold, as children get them."""
     one = settings.entrypoints[entrypoint]
     tls = TlsSettings(files or (usual(),), **options)
-    changed = {**settings.entrypoints, entrypoint: dataclasses.replace(one, tls=tls)}
+    changed = {**settings.entrypoints, entrypoint: structs.replace(one, tls=tls)}
     if redirect_https is not None:
         changed["internal"] = EntrypointSettings(
             "127.0.0.1:0", internal=True, redirect_https=redirect_https
         )
-    return given(dataclasses.replace(settings, entrypoints=changed))
+    return given(structs.replace(settings, entrypoints=changed))
 
 
 def given(settings: Settings) -> GivenSettings:

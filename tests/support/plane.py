@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Literal
 
 import pytest
+from msgspec import structs
 
 from gateway.core.model import AffinityKey, AtZero, BalancerName, InstanceId, RouteId, ServiceId
 from gateway.core.snapshot import (
@@ -176,7 +177,7 @@ async def plane(world: Snapshot | None, config: Settings | None = None) -> Async
     ejections: list[Ejection] = []
     dataplane = DataPlane(
         asyncio.get_running_loop(),
-        dataclasses.replace(config or settings(), transport=_transport.get()),
+        structs.replace(config or settings(), transport=_transport.get()),
         WorkerMetrics(fd),
         0,
         ejections.append,

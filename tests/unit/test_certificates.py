@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import ssl
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner
+from msgspec import structs
 
 from gateway.cli.main import cli
 from gateway.runtime.certificates import (
@@ -341,6 +341,6 @@ def test_authorities_are_kept_likewise(tmp_path: Path) -> None:
     file.write_bytes(trustme.CA().cert_pem.bytes())
     assert look(keeper, begin=300) == [False, True, False]
     assert keeper.for_worker(settings).authorities != before
-    none = dataclasses.replace(settings, upstream_tls=UpstreamTlsSettings())
+    none = structs.replace(settings, upstream_tls=UpstreamTlsSettings())
     keeper.take(none)
     assert keeper.for_worker(none).authorities is None

@@ -35,4 +35,4 @@ def test_the_labels_of_containers_are_named() -> None:
 
 def test_the_settings_it_speaks_of_exist() -> None:
     for key in re.findall(r"providers\.docker\.([a-z_]+)", PAGE):
-        assert key in DockerSettings.__dataclass_fields__, key
+        assert key in DockerSettings.__struct_fields__, key

@@ -1,16 +1,21 @@
-"""Plain values become dataclasses, strictly, or every problem is told at its place."""
+"""Plain values become forms, strictly, or every problem is told at its place."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Meta, Struct, structs
 
-from gateway.runtime.forms import Ge, Gt, Le, MinLen, Place, in_words, read, summary
+from gateway.runtime import hearing
+from gateway.runtime.forms import Finite, Place, Whole, in_words, is_form, read, summary
+from gateway.runtime.handover import Handover
+from gateway.runtime.settings import GivenSettings
 
 
 class Colour(StrEnum):
@@ -19,35 +24,34 @@ class Colour(StrEnum):
     RED = "red"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
-    size: Annotated[int, Ge(1), Le(9)] = 3
+    size: Annotated[int, Meta(ge=1, le=9)] = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    text: Annotated[str, MinLen(1)] = "t"
+class Form(Struct, frozen=True, forbid_unknown_fields=True):
+    text: Annotated[str, Meta(min_length=1)] = "t"
     flag: bool = False
-    count: int = 0
-    share: Annotated[float, Gt(0)] = 0.5
+    count: Whole = 0
+    share: Annotated[float, Meta(gt=0, le=1000)] = 0.5
+    finite: Finite = 0.5
     colour: Colour = Colour.BLUE
-    mode: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    mode: Annotated[int, Meta(ge=1, le=9)] | Literal["auto"] = "auto"
     anything: object = None
     maybe: Part | None = None
-    by_name: dict[str, Part] = field(default_factory=dict)
+    by_name: dict[str, Part] = {}
     words: tuple[str, ...] = ()
-    numbers: list[int] = field(default_factory=list)
-    parts: Annotated[tuple[Part, ...], MinLen(1)] = (Part("p"),)
-    pair: tuple[int, str] = (1, "a")
+    numbers: list[Whole] = []
+    parts: Annotated[tuple[Part, ...], Meta(min_length=1)] = (Part("p"),)
+    pair: tuple[Whole, str] = (1, "a")
 
 
 def wrong(value: object) -> dict[str, str]:
-    return {in_words(place): str(why) for place, why in read(Whole, value).problems.items()}
+    return {in_words(place): str(why) for place, why in read(Form, value)[1].items()}
 
 
 def test_nothing_said_means_the_defaults() -> None:
-    assert read(Whole, {}).value == Whole()
+    assert read(Form, {}) == (Form(), {})
 
 
 def test_each_kind_of_value_is_taken() -> None:
@@ -56,6 +60,7 @@ def test_each_kind_of_value_is_taken() -> None:
         "flag": True,
         "count": -(2**63),
         "share": 2,
+        "finite": -1,
         "colour": "red",
         "mode": 4,
         "anything": [{}],
@@ -66,19 +71,19 @@ def test_each_kind_of_value_is_taken() -> None:
         "parts": [{"name": "q"}],
         "pair": [2, "b"],
     }
-    reading = read(Whole, said)
-    assert not reading.problems
-    assert reading.value == Whole(
-        *("x", True, -(2**63), 2.0, Colour.RED, 4, [{}], Part("m")),
+    value, problems = read(Form, said)
+    assert not problems
+    assert value == Form(
+        *("x", True, -(2**63), 2.0, -1.0, Colour.RED, 4, [{}], Part("m")),
         {"one": Part("n", 9)},
         ("a", ""),
         [1, 2],
         (Part("q"),),
         (2, "b"),
     )
-    assert isinstance(reading.value.share, float)
-    assert isinstance(reading.value.colour, Colour)
-    assert read(Whole, {"maybe": None, "mode": "auto"}).value == Whole()
+    assert isinstance(value.share, float)
+    assert isinstance(value.colour, Colour)
+    assert read(Form, {"maybe": None, "mode": "auto"})[0] == Form()
 
 
 @pytest.mark.parametrize(
@@ -94,8 +99,10 @@ def test_each_kind_of_value_is_taken() -> None:
         ({"share": True}, "share", "must be a number, not true"),
         ({"share": "1"}, "share", 'must be a number, not "1"'),
         ({"share": 0}, "share", "must be greater than 0, not 0"),
-        ({"share": float("nan")}, "share", "must be a finite number, not NaN"),
-        ({"share": float("inf")}, "share", "must be a finite number, not Infinity"),
+        ({"finite": float("nan")}, "finite", "must be a finite number, not NaN"),
+        ({"finite": -float("inf")}, "finite", "must be a finite number, not -Infinity"),
+        ({"share": float("nan")}, "share", "must be greater than 0, not NaN"),
+        ({"share": 10**400}, "share", f"must be a number, not 1{'0' * 56}..."),
         ({"colour": "pink"}, "colour", 'must be "blue", "green" or "red", not "pink"'),
         ({"colour": ["red"]}, "colour", 'must be "blue", "green" or "red", not ["red"]'),
         ({"mode": 0}, "mode", 'must be at least 1 or "auto", not 0'),
@@ -115,6 +122,8 @@ def test_each_kind_of_value_is_taken() -> None:
         ({"pair": [1, "a", 2]}, "pair", 'must be a list of at most 2, not [1, "a", 2]'),
         ({"pair": {}}, "pair", "must be a list, not {}"),
         ([], "", "must be a section with keys, not []"),
+        ({"mode": "\ud800"}, "mode", 'must be a whole number or "auto", not "\ud800"'),
+        ({"\ud800": 1}, "\ud800", "unknown key; known here: " + ", ".join(Form.__struct_fields__)),
         ({"text": [0] * 100}, "text", f"must be text (put it in quotes), not [{'0, ' * 18}0,..."),
     ],
 )
@@ -137,31 +146,31 @@ def test_what_is_right_is_there_beside_what_is_wrong() -> None:
         "words": ["x", 3, "z"],
         "parts": [{"name": "a"}, {}],
     }
-    assert read(Whole, said).value == Whole(count=7, by_name={"b": Part("n")}, words=("x", "", "z"))
-    assert read(Part, {"size": 1}).value is None
+    assert read(Form, said)[0] == Form(count=7, by_name={"b": Part("n")}, words=("x", "", "z"))
+    assert read(Part, {"size": 1})[0] is None
 
 
 def test_a_summary_shows_no_values() -> None:
-    problems = read(Whole, {"numbers": ["secret"]}).problems
+    _, problems = read(Form, {"numbers": ["secret"]})
     assert summary(problems) == "numbers[0]: must be a whole number"
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["name", "size", "a"]), inner, max_size=3)
     ),
     max_leaves=5,
 )
-KEYS = st.sampled_from([*Whole.__dataclass_fields__, "zz"])
+KEYS = st.sampled_from([*Form.__struct_fields__, "zz", "\ud800"])
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
 def test_any_values_give_a_value_or_problems_at_places_that_are_there(said: Any) -> None:
-    reading = read(Whole, said)
-    assert isinstance(reading.value, Whole)
-    for place, why in reading.problems.items():
+    value, problems = read(Form, said)
+    assert isinstance(value, Form)
+    for place, why in problems.items():
         assert str(why)
         assert is_place(place, said)
 
@@ -171,3 +180,24 @@ def is_place(place: Place, value: Any) -> bool:
     for step in place[:-1]:
         value = value[step]
     return isinstance(value, dict | list)
+
+
+def numbers_of(kind: Any) -> Iterator[Any]:
+    """The kinds of all numbers inside a kind, with their bounds."""
+    if kind in (int, float) or (get_origin(kind) is Annotated and kind.__origin__ in (int, float)):
+        yield kind
+        return
+    fields = [field.type for field in structs.fields(kind)] if is_form(kind) else get_args(kind)
+    for inner in fields:
+        yield from numbers_of(inner)
+
+
+BEYOND = [2**63, -(2**63) - 1], [float("inf"), -float("inf"), float("nan")]
+
+
+@pytest.mark.parametrize("form", [GivenSettings, Handover, *hearing.FORMS.values()])
+def test_no_number_of_any_form_is_beyond_what_others_can_read(form: type[Struct]) -> None:
+    for kind in numbers_of(form):
+        for value in BEYOND[kind is float or getattr(kind, "__origin__", int) is float]:
+            with pytest.raises(msgspec.ValidationError):
+                msgspec.convert(value, kind)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.runtime import messages
 from gateway.runtime.hearing import Nonsense, verify
+from gateway.runtime.link import encode
 from gateway.runtime.messages import Json
 
 SAID: list[Json] = [
@@ -72,6 +73,28 @@ def test_a_message_without_one_of_its_keys_is_none(message: Json) -> None:
 def test_a_key_of_another_type_is_named(message: Json, place: str) -> None:
     with pytest.raises(Nonsense, match=f" at {place}: "):
         verify(sent(message))
+
+
+def a_launch(note_depth: int) -> Json:
+    note: Json = {}
+    for _ in range(note_depth):
+        note = {"a": note}
+    return {**sent(SAID[6]), "note": note}
+
+
+def is_understood(message: Json) -> bool:
+    try:
+        verify(message)
+    except Nonsense:
+        return False
+    return True
+
+
+def test_a_note_is_no_deeper_than_can_be_told_again() -> None:
+    refused = next(depth for depth in range(100, 500) if not is_understood(a_launch(depth)))
+    with pytest.raises(Nonsense, match="launch that makes no sense at note: nested"):
+        verify(a_launch(refused))
+    encode(messages.processes([a_launch(refused - 1)], [a_launch(refused - 1)]))
 
 
 @given(st.sampled_from(SAID), st.dictionaries(st.sampled_from(list(SAID[6])), VALUES))

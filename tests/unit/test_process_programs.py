@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from admin.providers.process import problems
 from admin.providers.process.ports import NoFreePort, PortPool, is_free
@@ -51,7 +52,7 @@ def test_entrypoint_and_command_replace_the_program_where_that_is_allowed(
     assert command(launch, FREE) == started
     if launch != Launch(IMAGE):
         with pytest.raises(NoProgram, match="does not allow"):
-            command(launch, replace(FREE, allow_command=False))
+            command(launch, structs.replace(FREE, allow_command=False))
 
 
 def test_placeholders_are_filled_in() -> None:
@@ -100,7 +101,7 @@ def test_external_links_are_led_to_the_internal_entrypoint(listen: str, url: str
         "in": EntrypointSettings(listen, internal=True),
         "other": EntrypointSettings("127.0.0.1:99", internal=True),
     }
-    settings = replace(some_settings(), entrypoints=entrypoints)
+    settings = structs.replace(some_settings(), entrypoints=entrypoints)
     linked = Launch(IMAGE, external_links=("a.local",))
     found = environment(linked, settings)
     assert [found.get(name) for name in ("http_proxy", "HTTP_PROXY")] == [url, url]
@@ -109,12 +110,12 @@ def test_external_links_are_led_to_the_internal_entrypoint(listen: str, url: str
     assert "http_proxy" not in environment(Launch(IMAGE), settings)
     own = replace(linked, environment=(("http_proxy", "http://mine"),))
     assert environment(own, settings)["http_proxy"] == "http://mine"
-    off = replace(some_settings(proxy_env=False), entrypoints=entrypoints)
+    off = structs.replace(some_settings(proxy_env=False), entrypoints=entrypoints)
     assert "http_proxy" not in environment(linked, off)
 
 
 def test_a_folder_is_the_templates_then_the_images() -> None:
-    image = replace(FREE, working_dir="/image")
+    image = structs.replace(FREE, working_dir="/image")
     settings = some_settings(images={IMAGE: image})
     service = a_service("web", launch=Launch(IMAGE, working_dir="/template"))
     assert program_of(service, PORTS, settings, {}).folder == "/template"

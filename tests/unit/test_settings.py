@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing
 from collections.abc import Iterator
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import orjson
 import pytest
+from msgspec import NODEFAULT, structs
 
 from gateway.runtime.configuration import parse
+from gateway.runtime.forms import is_form
 from gateway.runtime.settings import (
     HUP_IN_ENTRYPOINTS,
     RESTART_IN_DOCKER,
@@ -34,7 +35,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
         Settings(
             entrypoints={"a": EntrypointSettings(":1", internal=True)},
             admin=AdminSettings(listen=None),
-            affinity=dataclasses.replace(AffinitySettings(), enabled=False),
+            affinity=structs.replace(AffinitySettings(), enabled=False),
             workers=3,
             store="memory:",
             trusted_proxies=("10.0.0.0/8",),
@@ -55,22 +56,22 @@ def test_paths_follow_the_state_folder_unless_said_otherwise() -> None:
 
 
 def test_restart_only_names_top_level_keys() -> None:
-    assert {f.name for f in dataclasses.fields(Settings)} >= RESTART_ONLY
+    assert RESTART_ONLY.issubset(Settings.__struct_fields__)
 
 
 def keys(kind: type[typing.Any], prefix: str = "") -> Iterator[tuple[str, object]]:
     """Every key with its default; entries of e.g. `entrypoints` under `entrypoints.NAME`."""
     hints = typing.get_type_hints(kind)
-    for field in dataclasses.fields(kind):
+    for field in structs.fields(kind):
         place, hint = prefix + field.name, hints[field.name]
-        inner = [a for a in typing.get_args(hint) if dataclasses.is_dataclass(a)]
+        inner = [a for a in typing.get_args(hint) if is_form(a)]
         if typing.get_origin(hint) is dict and inner:
             yield from keys(typing.cast(type[typing.Any], inner[0]), f"{place}.NAME.")
             continue
-        if dataclasses.is_dataclass(hint):
+        if is_form(hint):
             yield from keys(typing.cast(type[typing.Any], hint), place + ".")
             continue
-        if field.default_factory is not dataclasses.MISSING:
+        if field.default_factory is not NODEFAULT:
             yield place, field.default_factory()
         else:
             yield place, field.default
@@ -95,7 +96,7 @@ def test_every_key_is_documented_with_its_default_and_no_other() -> None:
     known = dict(keys(Settings))
     assert set(documented) == set(known)
     for key, default in known.items():
-        shown = "needed" if default is dataclasses.MISSING else f"`{_as_yaml(default)}`"
+        shown = "needed" if default is NODEFAULT else f"`{_as_yaml(default)}`"
         assert documented[key][0] == shown, key
 
 

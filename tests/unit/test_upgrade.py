@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import inspect
 import os
 import signal
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 import typing
 import zlib
 from collections.abc import Iterator
@@ -23,10 +23,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.core.snapshot import FORMAT as SNAPSHOT_FORMAT
 from gateway.runtime import handover, messages, upgrade
 from gateway.runtime.errors import StartRefused
+from gateway.runtime.forms import is_form
 from gateway.runtime.handover import Handover, UnknownForm
 from gateway.runtime.link import BrokenLink, Link, encode
 from gateway.runtime.settings import Settings, to_json
@@ -38,16 +40,15 @@ JSON = st.dictionaries(st.text(), FDS | st.text() | st.none(), max_size=3)
 def some(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Any value of one of the document's classes."""
     found: dict[str, st.SearchStrategy[Any]] = {}
-    for name, hint in typing.get_type_hints(kind).items():
-        if name != "__pydantic_config__":
-            found[name] = _of(hint)
+    for name in kind.__struct_fields__:
+        found[name] = _of(typing.get_type_hints(kind)[name])
     return st.builds(kind, **found)
 
 
 def _of(hint: Any) -> st.SearchStrategy[Any]:
     if hint == handover.Json:
         return JSON
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if is_form(hint):
         return some(hint)
     if typing.get_origin(hint) is tuple:
         return st.lists(_of(typing.get_args(hint)[0]), max_size=2).map(tuple)
@@ -65,17 +66,20 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
 @given(some(Handover))
 @hypothesis_settings(deadline=None, max_examples=40)
 def test_what_is_handed_over_arrives_as_it_was(document: Handover) -> None:
-    document = dataclasses.replace(document, format=handover.FORMAT)
+    document = structs.replace(document, format=handover.FORMAT)
     assert handover.decode(handover.encode(document)) == document
 
 
 def shape(kind: Any) -> Any:
     """The document's form, in words."""
-    if dataclasses.is_dataclass(kind):
+    if is_form(kind):
         hints = typing.get_type_hints(kind)
-        return {f.name: shape(hints[f.name]) for f in dataclasses.fields(kind)}
+        return {name: shape(hints[name]) for name in kind.__struct_fields__}
     arguments = [shape(a) for a in typing.get_args(kind) if a is not ...]
-    return [typing.get_origin(kind).__name__, *arguments] if arguments else str(kind)
+    origin = typing.get_origin(kind)
+    if origin is typing.Union:  # whichever way it is written
+        origin = types.UnionType
+    return [origin.__name__, *arguments] if origin is not None else str(kind)
 
 
 def test_whoever_changes_the_form_raises_its_number() -> None:
@@ -97,7 +101,7 @@ def test_whoever_changes_the_form_raises_its_number() -> None:
 
 def an_offer(**changes: Any) -> Handover:
     unix = handover.HandedUnix(0, "/x", -1)
-    return dataclasses.replace(
+    return structs.replace(
         Handover(
             format=handover.FORMAT,
             settings=orjson.loads(to_json(Settings())),
@@ -195,11 +199,11 @@ def test_another_document_never_makes_a_gateway_signal_who_is_not_its_child(
 ) -> None:
     if ended is None:
         (worker,) = left.children
-        left = dataclasses.replace(left, children=(dataclasses.replace(worker, pid=pid),))
+        left = structs.replace(left, children=(structs.replace(worker, pid=pid),))
     elif not ended or pid <= 1:
         backend = handover.HandedBackend("b", "s", {}, pid, 1.0, 0.0, 0.0, False, None, ended)
         table = handover.HandedProcesses((backend,), (), ())
-        left = dataclasses.replace(left, processes=table)
+        left = structs.replace(left, processes=table)
     else:
         return  # only a group may be left of it
     with pytest.raises(StartRefused, match="was not left to this process"):
@@ -215,14 +219,14 @@ def test_a_document_with_a_child_that_cannot_be_is_refused(
 ) -> None:
     (worker,) = left.children
     with pytest.raises(StartRefused, match="was not left to this process"):
-        take(dataclasses.replace(left, children=(dataclasses.replace(worker, **change),)))
+        take(structs.replace(left, children=(structs.replace(worker, **change),)))
 
 
 def test_a_descriptor_that_is_no_socket_is_refused(left: Handover) -> None:
     (worker,) = left.children
-    file = dataclasses.replace(worker, fd=left.resources.lock)
+    file = structs.replace(worker, fd=left.resources.lock)
     with pytest.raises(StartRefused, match="was not left to this process"):
-        take(dataclasses.replace(left, children=(file,)))
+        take(structs.replace(left, children=(file,)))
 
 
 def test_a_program_that_cannot_be_executed_leaves_descriptors_as_they_were() -> None:
