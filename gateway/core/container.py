@@ -90,7 +90,6 @@ class Container:
     """Name, soft, hard."""
     labels: tuple[tuple[str, str], ...] = ()
     """Those that are not the gateway's."""
-    annotations: tuple[tuple[str, str], ...] = ()
     logging: tuple[tuple[str, str], ...] = ()
     """`driver` and its options; empty: the engine's."""
     stop_signal: str | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
+from .container import Container
 from .errors import Code, FieldError, Refused
 from .model import (
     Check,
@@ -171,8 +172,30 @@ def _redefined(old: Service, new: Service) -> Iterable[tuple[str, str]]:
         elif field.name == "environment":
             names = sorted({k for k, _ in set(was) ^ set(now)})
             yield field.name, f"differs in {', '.join(map(quote, names))}"
+        elif field.name == "container":
+            yield from _other_container(was, now)
         else:
             yield field.name, "differs from the running service of this name"
+
+
+_KEYS = {"is_check_off": "healthcheck", "no_new_privileges": "security_opt"}
+"""What templates call it, where that is something else."""
+
+
+def _other_container(was: Container | None, now: Container | None) -> Iterable[tuple[str, str]]:
+    if was is None or now is None:
+        word = "a local process" if now is None else "a container"
+        yield "image", f"would be {word} now; the running service of this name is none"
+        return
+    for field in fields(Container):
+        had, has = getattr(was, field.name), getattr(now, field.name)
+        if had == has:
+            continue
+        keys = [_KEYS.get(field.name, field.name)]
+        if field.name == "limits":
+            keys = sorted({key for key, _ in set(had) ^ set(has)})
+        for key in keys:
+            yield key, "differs from the running service of this name"
 
 
 def _check(service: Service) -> Check | None:

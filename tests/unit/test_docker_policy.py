@@ -97,6 +97,16 @@ def test_what_belongs_to_others_is_used_where_the_configuration_names_it() -> No
     assert "did you mean 'shared'" in one
 
 
+@pytest.mark.parametrize("name", ["host", "none", "default"])
+def test_the_network_of_the_machine_is_never_to_be_had(name: str) -> None:
+    settings = parse("providers: {docker: {allow_networks: ['*', host]}}")
+    top = {"networks": {"x": {"external": True, "name": name}}}
+    (one,) = found(settings, top, networks=["x"])
+    assert f"cannot be on the network '{name}'" in one
+    problems = found(settings, network_mode="host", pid="host", privileged=True)
+    assert len(problems) == 3
+
+
 def test_images_of_the_process_provider_stay_its_own() -> None:
     problems = found(parse(ALLOWING), image="local:1", volumes=["/only/mine"], mem_limit="1g")
     assert any(p.startswith("services.web.volumes: is not supported") for p in problems)

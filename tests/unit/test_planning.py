@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from gateway.core.commands import (
     ScaleService,
     ShiftRelease,
 )
+from gateway.core.container import Container
 from gateway.core.decide import decide
 from gateway.core.errors import Code, Refused
 from gateway.core.model import (
@@ -106,6 +108,33 @@ def test_started_here_and_run_elsewhere_are_not_the_same_service() -> None:
     stage = deployed(service("a"))
     with stage.refuses(Code.SERVICE_REDEFINED, "a.image", "a.x-gateway.endpoints"):
         stage.deploy(service("a", endpoints=("10.0.0.1:80",)))
+
+
+@pytest.mark.parametrize(
+    ("places", "changed"),
+    [
+        (["a.user"], Container(user="7")),
+        (["a.mem_limit"], Container(limits=(("cpus", 1), ("mem_limit", 2)))),
+        (["a.cpus", "a.mem_limit"], Container(limits=(("pids_limit", 1), ("mem_limit", 2)))),
+        (["a.security_opt"], Container(no_new_privileges=True)),
+        (["a.image"], None),
+    ],
+)
+def test_another_container_under_the_same_name_is_refused_key_by_key(
+    places: list[str], changed: Container | None
+) -> None:
+    was = Container(limits=(("cpus", 1),))
+    now = replace(was, **changed_fields(changed)) if changed is not None else None
+    stage = deployed(replace(FULL, launch=replace(LAUNCH, container=was)))
+    with stage.refuses(Code.SERVICE_REDEFINED, *places):
+        stage.deploy(replace(FULL, launch=replace(LAUNCH, container=now)))
+
+
+def changed_fields(container: Container) -> dict[str, Any]:
+    """What it says at all."""
+    default = Container()
+    found = {f.name: getattr(container, f.name) for f in fields(container)}
+    return {name: value for name, value in found.items() if value != getattr(default, name)}
 
 
 def test_a_refusal_names_the_variable_and_never_its_value() -> None:

@@ -119,7 +119,6 @@ def test_a_service_without_any_of_these_keys_has_the_engines_defaults() -> None:
         ({"stop_signal": 15}, Container(stop_signal="15")),
         ({"stop_signal": "SIGRTMIN+3"}, Container(stop_signal="SIGRTMIN+3")),
         ({"labels": {"team": "a", "n": 1}}, Container(labels=(("n", "1"), ("team", "a")))),
-        ({"annotations": ["a=b"]}, Container(annotations=(("a", "b"),))),
         ({"dns": "10.0.0.2", "dns_search": ["a.b"]}, None),
         (
             {"logging": {"driver": "local", "options": {"max-file": 3}}},

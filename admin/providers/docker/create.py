@@ -170,8 +170,6 @@ def _host_config(container: Container, network: str, hosts: list[str]) -> dict[s
         found["Init"] = container.init
     if container.cpuset is not None:
         found["CpusetCpus"] = container.cpuset
-    if container.annotations:
-        found["Annotations"] = dict(container.annotations)
     if container.logging:
         given = dict(container.logging)
         found["LogConfig"] = {

@@ -23,6 +23,8 @@ from gateway.runtime.settings import DockerSettings, Settings
 
 READ_ONLY = ":ro"
 ALL = "*"
+NEVER = frozenset({"host", "none", "default"})
+"""Names of networks that are none, but the machine's own network, or no network at all."""
 USUAL_CAPABILITIES = frozenset(
     [
         "AUDIT_WRITE",
@@ -99,6 +101,9 @@ def _may_bind(mount: Mount, allowed: tuple[str, ...]) -> bool:
 def _names(container: Container, docker: DockerSettings) -> Iterator[tuple[str, str]]:
     for network in container.networks:
         allowed = docker.allow_networks
+        if network.name in NEVER:
+            yield "networks", f"a container cannot be on the network {quote(network.name)} here"
+            continue
         is_ours = network.name in (*allowed, docker.network)
         if network.is_external and not is_ours and ALL not in allowed:
             yield (

@@ -88,7 +88,6 @@ def read_container(
         if content.get("ulimits") is None
         else read_ulimits(content["ulimits"], at("ulimits"), findings),
         labels=tuple(sorted(labels.items())),
-        annotations=_annotations(content.get("annotations"), at("annotations"), findings),
         logging=_logging(content.get("logging"), at("logging"), findings),
         is_check_off=_is_check_off(content.get("healthcheck")),
         stop_signal=_signal(content.get("stop_signal"), at("stop_signal"), findings),
@@ -161,17 +160,6 @@ def _security(value: Value, place: Place, findings: Findings) -> bool:
                 "engine's own profiles stay in force",
             )
     return found
-
-
-def _annotations(value: Value, place: Place, findings: Findings) -> tuple[tuple[str, str], ...]:
-    if value is None:
-        return ()
-    found: dict[str, str] = {}
-    for name, item, where in values.pairs(value, place, findings):
-        given = values.scalar("" if item is None else item, where, findings)
-        if given is not None:
-            found[name] = given.text
-    return tuple(sorted(found.items()))
 
 
 def _logging(value: Value, place: Place, findings: Findings) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 _SUM = "as Docker has it"
 
 UNDERSTOOD: Mapping[str, str] = {
-    "annotations": "passed on",
     "cap_add": "capabilities the configuration allows (`allow_capabilities`)",
     "cap_drop": "capabilities taken away, or `ALL`",
     "cpu_period": _SUM,
@@ -70,6 +69,7 @@ _LIMIT = "not supported here; there are `cpus`, `cpu_shares`, `cpu_quota` and `c
 _HOOKS = "nothing is run beside the program; do it in the program or in its image"
 
 REFUSED: Mapping[str, str] = {
+    "annotations": "runtimes take orders from them; write `labels`",
     "blkio_config": "input and output cannot be limited here",
     "build": "nothing is built here; build the image before and name it with `image`",
     "cgroup": _SPACES,
