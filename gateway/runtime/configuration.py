@@ -20,7 +20,7 @@ from msgspec import structs
 
 from . import certificates, yaml_loader
 from .configuration_checks import check
-from .forms import Place, in_words, is_form, read
+from .forms import Place, Wrong, in_words, is_form, read
 from .settings import HUP_IN_ENTRYPOINTS, RESTART_IN_DOCKER, RESTART_ONLY, Settings
 from .yaml_loader import Document, YamlProblem
 
@@ -100,7 +100,7 @@ def parse(
         message = "keys with values are expected, for example `domain: example.org`"
         raise BadConfiguration(source, [Problem("", message, document.line_of(()))])
     settings, problems = read(Settings, _without_empty_sections(content))
-    found = {place: str(wrong) for place, wrong in problems.items()}
+    found = _half_characters(document) | {place: str(wrong) for place, wrong in problems.items()}
     if settings is not None:
         # What the default in the place of a wrong part made wrong above it is no problem of the file's.
         around = {place[:end] for place in found for end in range(len(place) + 1)}
@@ -143,6 +143,20 @@ def _problems(document: Document, found: Mapping[Place, str]) -> list[Problem]:
         for p, m in found.items()
     ]
     return sorted(problems, key=lambda p: (p.line or 0, p.place))
+
+
+def _half_characters(document: Document) -> dict[Place, str]:
+    """Where there is text, as key or value, that nobody could be told."""
+    found: dict[Place, str] = {}
+    for place in document.lines:
+        value: Any = document.value
+        for step in place:
+            value = value[step]
+        for text in (*place[-1:], value):
+            if isinstance(text, str) and _shown(text) != text:
+                words = "must be whole characters (half of a surrogate pair is none)"
+                found[place] = str(Wrong(words, text))
+    return found
 
 
 def _shown(text: str) -> str:

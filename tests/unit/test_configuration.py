@@ -305,6 +305,23 @@ def test_any_values_give_settings_or_problems(top: dict[str, str], entry: dict[s
         parse("\n".join([*lines, f"entrypoints: {{e: {{{inner}}}}}"]))
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('access_log: "\\ud800"', "access_log"),
+        ('trusted_proxies: ["::1", "\\ud83d\\ude00"]', "trusted_proxies[1]"),
+        (
+            'providers: {process: {images: {a: {command: [b], environment: {"\\udc00": c}}}}}',
+            "providers.process.images.a.environment.\\udc00",
+        ),
+    ],
+)
+def test_text_that_no_child_could_be_told_is_refused(text: str, place: str) -> None:
+    problem = the_problem(text)
+    assert problem.place == place
+    assert problem.line == 1
+
+
 def test_problems_of_text_that_is_no_unicode_can_be_told() -> None:
     with pytest.raises(BadConfiguration) as caught:
         parse('{"\\ud800": 1, "domain": "\\ud800"}')
