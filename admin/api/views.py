@@ -62,6 +62,20 @@ class View:
                     found[ServiceId(f"{application.name}/{name}")] = colour
         return found
 
+    @cached_property
+    def _problems_by_route(self) -> Mapping[str, list[answers.ProblemAnswer]]:
+        found: dict[str, list[answers.ProblemAnswer]] = {}
+        for problem in self.observed.problems:
+            found.setdefault(problem.route, []).append(problem_answer(problem))
+        return found
+
+    @cached_property
+    def _problems_by_service(self) -> Mapping[ServiceId, list[answers.ProblemAnswer]]:
+        found: dict[ServiceId, list[answers.ProblemAnswer]] = {}
+        for problem in self.observed.problems:
+            found.setdefault(problem.service, []).append(problem_answer(problem))
+        return found
+
     def in_flight(self, application: str) -> Release | None:
         """The release of an application that is not over."""
         found = self.state.applications.get(application)
@@ -99,7 +113,7 @@ class View:
             policy=_policy(route.policy),
             effective=None if compiled is None else _effective(compiled),
             traffic=answers.traffic(self._report.routes.get(route.id)),
-            problems=[problem_answer(p) for p in self.observed.problems if p.route == route.id],
+            problems=self._problems_by_route.get(route.id, ()),
         )
 
     def _route_service(
@@ -140,7 +154,7 @@ class View:
             in_flight=work.in_flight,
             websockets=work.websockets,
             discovered=None if service.discovery is None else _discovery(service.discovery),
-            problems=[problem_answer(p) for p in self.observed.problems if p.service == service.id],
+            problems=self._problems_by_service.get(service.id, ()),
         )
 
     def claims(self, service: Service) -> list[answers.ClaimAnswer]:

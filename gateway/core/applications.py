@@ -25,6 +25,12 @@ SCALE_MAX = 1_000
 def scale_service(state: State, command: ScaleService) -> Decided:
     """See `ScaleService`."""
     service = find_service(state, command.service)
+    if service.discovery is not None:
+        raise Refused(
+            Code.IN_USE,
+            f"{service.id} was found running, started by somebody else, who scales it too "
+            "(docker compose up --scale)",
+        )
     if service.launch is None:
         raise Refused(
             Code.IN_USE,

@@ -8,8 +8,8 @@ the same again changes nothing.
 * A service that was found joins the routes it claims: with 100 where nobody is, with 0
   beside others if it is marked `coexist`, else not at all: the first keeps the route.
 * Weights stay. A service of which nothing runs any more keeps its place and its weight, so
-  that both are there when it comes back; only after `forget_s` it is forgotten, and until
-  then it gives way to one that would be alone on the route.
+  that both are there when it comes back; only after `forget_s` it is forgotten. After
+  `YIELD_S`, longer than a restart takes, it gives way to one that would be alone on the route.
 * A service or an application that an operator asked for is never touched.
 """
 
@@ -34,6 +34,9 @@ from .observed import RouteProblem, Trouble
 from .registration import FIRST_WEIGHT, is_last_with_traffic
 from .state import State
 
+YIELD_S = 30.0
+"""How long a service of which nothing runs keeps those from its routes that cannot share them."""
+
 
 def take_discovered(state: State, command: TakeDiscovered) -> Decided:
     """See `TakeDiscovered`."""
@@ -50,7 +53,7 @@ def take_discovered(state: State, command: TakeDiscovered) -> Decided:
                 after = _missed(after, service, command)
         # Who did not ask to coexist opens a new route, whoever was there first.
         for service in sorted(found.values(), key=lambda s: s.coexist):
-            after = _admitted(after, service)
+            after = _admitted(after, service, command.now)
     return Decided(after)
 
 
@@ -75,15 +78,27 @@ def conflicts(state: State, found: Iterable[Service]) -> Iterator[RouteProblem]:
             held = {c.route for c in present.claims}
             for claim in service.claims:
                 if claim.route not in held:
-                    holders = _holders(state, claim.route, service.id)
                     yield RouteProblem(
                         claim.route,
                         service.id,
                         Trouble.ROUTE_CONFLICT,
-                        f"held by {', '.join(holders)}, which keeps it: give the containers of "
-                        f"{service.id} the label gateway.routing.coexist=true to join it with "
-                        "weight 0, or stop the holder and remove it",
+                        _held(state, claim, service),
                     )
+
+
+def _held(state: State, claim: Claim, service: Service) -> str:
+    holders = _holders(state, claim.route, service.id)
+    names = ", ".join(holders)
+    share = (
+        f"give the containers of {service.id} the label gateway.routing.coexist=true to join it "
+        "with weight 0"
+    )
+    if holders and all(_is_gone(state.services[sid]) for sid in holders):
+        return (
+            f"held by {names}, of which nothing runs: it gives way {YIELD_S:.0f} s after its end, "
+            f"or when it is deleted; or {share}"
+        )
+    return f"held by {names}, which keeps it: {share}, or stop the holder"
 
 
 def _taken(state: State, service: Service) -> str:
@@ -133,7 +148,7 @@ def _without_what_it_gave_up(state: State, found: Service) -> State:
     return with_service(with_routes(state, left), replace(before, claims=kept))
 
 
-def _admitted(state: State, found: Service) -> State:
+def _admitted(state: State, found: Service, now: float) -> State:
     """It runs: on its routes, as far as they are to be had."""
     before = state.services.get(found.id)
     if before is not None and before.leaving:
@@ -141,7 +156,7 @@ def _admitted(state: State, found: Service) -> State:
     was = {c.route for c in before.claims} if before is not None else set[RouteId]()
     after, claims = state, list[Claim]()
     for claim in found.claims:
-        joined = after if claim.route in was else _joined(after, found, claim)
+        joined = after if claim.route in was else _joined(after, found, claim, now)
         if joined is not None:
             after = joined
             claims.append(claim)
@@ -149,12 +164,12 @@ def _admitted(state: State, found: Service) -> State:
     return after if service == before else with_service(after, service)
 
 
-def _joined(state: State, found: Service, claim: Claim) -> State | None:
+def _joined(state: State, found: Service, claim: Claim, now: float) -> State | None:
     """The state with the service on a route that it newly claims; None: it is held."""
     route = state.routes.get(claim.route) or Route(claim.host, claim.path)
     holders = _holders(state, claim.route, found.id)
     if holders and not found.coexist:
-        if not all(_is_gone(state.services[sid]) for sid in holders):
+        if not all(_gives_way(state.services[sid], now) for sid in holders):
             return None
         for sid in holders:
             holder = state.services[sid]
@@ -174,6 +189,11 @@ def _holders(state: State, rid: RouteId, service: ServiceId) -> list[ServiceId]:
 
 def _is_gone(service: Service) -> bool:
     return service.discovery is not None and service.discovery.gone_since is not None
+
+
+def _gives_way(service: Service, now: float) -> bool:
+    since = None if service.discovery is None else service.discovery.gone_since
+    return since is not None and now - since >= YIELD_S
 
 
 def _left(route: Route, who: Collection[ServiceId]) -> Route | None:

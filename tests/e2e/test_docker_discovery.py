@@ -206,6 +206,21 @@ def test_the_engine_may_go_and_come_back(docker: Engine, gateway: Gateway) -> No
     wait_up(gateway, "shop/web")
 
 
+def test_an_engine_that_does_not_answer_holds_up_nothing(docker: Engine, gateway: Gateway) -> None:
+    start(docker, "shop", port_80="shop.local")
+    wait_up(gateway, "shop/web")
+    docker.freeze()
+    try:
+        gateway.kill_control()
+        assert [i["state"] for i in instances(gateway, "shop/web")] == ["up"]
+        assert gateway.get("internal", host="shop.local") == 200
+        assert gateway.api.set_weights("shop.local", web=50)
+    finally:
+        docker.thaw()
+    start(docker, "shop", port_80="shop.local")
+    wait_up(gateway, "shop/web", 2)
+
+
 class Deaf:
     """A way to the Engine's socket that lets everything pass but events."""
 
@@ -331,6 +346,8 @@ def test_of_two_services_that_claim_a_host_the_first_keeps_it_until_it_is_gone(
     refused = gateway.api("DELETE", "services/one%2Fweb")
     assert (refused.status, refused.json["code"]) == (409, "in_use")
     docker("rm", "--force", first)
+    wait_until(lambda: not instances(gateway, "one/web"), what="nothing of one/web")
+    gateway.api("DELETE", "services/one%2Fweb")  # or half a minute later, by itself
     wait_until(lambda: problems(gateway) == [], what="no problem")
     assert gateway.api.weights("shop.local") == {"web": 100}
     assert gateway.api.ok("GET", "routes/shop.local")["services"][0]["id"] == "two/web"

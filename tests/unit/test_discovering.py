@@ -9,16 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.commands import (
+    Command,
     FinishRemoval,
     MarkCoexist,
     PutService,
     RemoveService,
+    ScaleService,
     SetWeights,
     StartRelease,
     TakeDiscovered,
 )
 from gateway.core.decide import decide
-from gateway.core.discovering import conflicts
+from gateway.core.discovering import YIELD_S, conflicts
 from gateway.core.errors import Code, Refused
 from gateway.core.model import Claim, Discovery, Endpoint, RouteId, Service, ServiceId
 from gateway.core.observed import Observed, RouteProblem, Trouble
@@ -121,16 +123,20 @@ def test_one_without_containers_gives_way_to_one_that_would_be_alone() -> None:
     one, two = found("one/web", "shop.local"), found("two/web", "shop.local")
     state = take(take(State(), one), now=10.0)
     state = take(state, two, now=11.0)
+    assert weights(state) == {V1: 100}  # perhaps it is only being started again
+    (problem,) = conflicts(state, (two,))
+    assert "nothing runs: it gives way 30 s after its end" in problem.message
+    assert weights(take(state, one, two, now=20.0)) == {V1: 100}
+    state = take(state, two, now=10.0 + YIELD_S)
     assert weights(state) == {V2: 100}
-    assert take(state, one, two, now=12.0).services[V1].claims == ()
-    assert troubles(take(state, one, two, now=12.0), one, two) == [
-        ("shop.local", V1, Trouble.ROUTE_CONFLICT)
-    ]
+    back = take(state, one, two, now=50.0)
+    assert back.services[V1].claims == ()
+    assert troubles(back, one, two) == [("shop.local", V1, Trouble.ROUTE_CONFLICT)]
 
 
 def test_one_without_containers_does_not_give_way_to_one_that_shares() -> None:
     one, two = found("one/web", "shop.local"), found("two/web", "shop.local", coexist=True)
-    state = take(take(take(State(), one), now=10.0), two, now=11.0)
+    state = take(take(take(State(), one), now=10.0), two, now=90.0)
     assert weights(state) == {V1: 100, V2: 0}
 
 
@@ -192,11 +198,15 @@ def test_a_removal_is_refused_while_containers_run_and_works_when_they_are_gone(
     assert weights(take(state, one)) == {V1: 100}
 
 
-def test_the_mark_is_the_labels_to_give() -> None:
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(MarkCoexist("one/web", True), "label"), (ScaleService("one/web", 3), "--scale")],
+)
+def test_mark_and_scale_are_not_the_gateway_s_to_change(command: Command, words: str) -> None:
     state = take(State(), found("one/web", "shop.local"))
     with pytest.raises(Refused) as caught:
-        decide(state, MarkCoexist("one/web", True), Observed())
-    assert "label" in caught.value.detail
+        decide(state, command, Observed())
+    assert words in caught.value.detail
 
 
 HOSTS = ("a.local", "b.local", "c.local")

@@ -254,6 +254,17 @@ def test_one_that_does_not_stop_counts_again_after_a_long_while() -> None:
     on_stage(play, container(ONE))
 
 
+def test_one_that_ended_before_it_was_listed_is_not_believed_to_run() -> None:
+    async def play(stage: Stage) -> None:
+        stage.engine.tell("start", TWO)
+        stage.engine.tell("die", TWO)
+        stage.engine.listed = (container(ONE), container(TWO))
+        await settle()
+        assert stage.world.instances == ["1"]
+
+    on_stage(play, container(ONE))
+
+
 def test_a_lost_start_leaves_nobody_dead_for_long() -> None:
     async def play(stage: Stage) -> None:
         stage.engine.tell("die", ONE)

@@ -76,7 +76,7 @@ class Discovery:
         self._containers: Sequence[Container] | None = None
         """The last list; None: there has been none."""
         self._stopping: dict[str, float] = {}
-        """Containers that were told to stop, and when."""
+        """Containers that were told to stop, and when we heard of it (monotonic)."""
         self._dead: dict[str, float] = {}
         """Containers that have ended, and when (monotonic)."""
         self._must_look_again = False
@@ -138,7 +138,7 @@ class Discovery:
             else:
                 self._containers = self._living(listed)
                 running = {c.id for c in self._containers}
-                oldest = self._clock.time() - STOPPING_S
+                oldest = self._clock.monotonic() - STOPPING_S
                 self._stopping = {
                     id: at for id, at in self._stopping.items() if id in running and at > oldest
                 }
@@ -147,8 +147,8 @@ class Discovery:
             await self._wait(self._must_list, longest_s)
 
     def _living(self, listed: Sequence[Container]) -> list[Container]:
-        now, ids = self._clock.monotonic(), {c.id for c in listed}
-        self._dead = {id: at for id, at in self._dead.items() if id in ids and now < at + DEAD_S}
+        now = self._clock.monotonic()
+        self._dead = {id: at for id, at in self._dead.items() if now < at + DEAD_S}
         return [c for c in listed if c.id not in self._dead]
 
     async def _look_at_ports_always(self) -> None:
@@ -192,7 +192,7 @@ class Discovery:
             self._unclear.append(event)
 
     def _note_stopping(self, event: Event) -> None:
-        self._stopping[event.id] = event.time
+        self._stopping[event.id] = self._clock.monotonic()  # the Engine's clock may be another
         self._settle()
 
     async def _clear_up(self) -> None:
@@ -200,10 +200,9 @@ class Discovery:
         unclear, self._unclear = self._unclear, []
         for event in unclear:
             with suppress(EngineError):
-                config = (await self._engine.inspect(event.id)).get("Config") or {}
-                if event.signal is not None and event.signal == signal_number(
-                    config.get("StopSignal")
-                ):
+                config = (await self._engine.inspect(event.id)).get("Config")
+                name = config.get("StopSignal") if isinstance(config, dict) else None
+                if event.signal == signal_number(name):
                     self._note_stopping(event)
 
     # --- from what is there to what is told -----------------------------------------------------
