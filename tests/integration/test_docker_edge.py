@@ -28,11 +28,13 @@ VERSION = {"Version": "20.10", "ApiVersion": "1.41"}
 
 
 @asynccontextmanager
-async def engine_with(handler: Handler, clock: FakeClock | None = None) -> AsyncIterator[Engine]:
+async def engine_with(
+    handler: Handler, clock: FakeClock | None = None, *, by_tcp: bool = False
+) -> AsyncIterator[Engine]:
     """An engine at a socket where `handler` answers everything but the question for the version."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        if request.path == "/version":
+        if request.path.endswith("/version"):
             return web.json_response(VERSION)
         return await handler(request)
 
@@ -42,8 +44,10 @@ async def engine_with(handler: Handler, clock: FakeClock | None = None) -> Async
     await runner.setup()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "d.sock"
-        await web.UnixSite(runner, str(path)).start()
-        engine = Engine(f"unix://{path}", clock or FakeClock())
+        site = web.TCPSite(runner, "127.0.0.1", 0) if by_tcp else web.UnixSite(runner, str(path))
+        await site.start()
+        url = f"tcp://127.0.0.1:{runner.addresses[0][1]}" if by_tcp else f"unix://{path}"
+        engine = Engine(url, clock or FakeClock())
         try:
             yield engine
         finally:
@@ -154,6 +158,25 @@ async def followed(clock: FakeClock, engine: Engine, stream: Stream) -> tuple[li
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     return seen, opened
+
+
+@pytest.mark.parametrize("by_tcp", [False, True])
+def test_lists_and_events_come_by_a_unix_socket_and_by_tcp(by_tcp: bool) -> None:
+    async def go() -> None:
+        clock, stream = FakeClock(1000.0), Stream((line(1), line(2), line(3)))
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if request.path == "/events":
+                return await stream(request)
+            assert request.path == "/v1.41/containers/json"
+            return web.json_response([{"Id": "abc", "State": "running"}])
+
+        async with engine_with(handle, clock, by_tcp=by_tcp) as engine:
+            assert await engine.ping() == "20.10"
+            assert [c.id for c in await engine.containers()] == ["abc"]
+            assert (await followed(clock, engine, stream))[0] == ["1", "2", "3"]
+
+    asyncio.run(go())
 
 
 def test_a_stream_that_breaks_is_opened_again_where_it_was() -> None:
