@@ -206,6 +206,26 @@ def test_the_engine_may_go_and_come_back(docker: Engine, gateway: Gateway) -> No
     wait_up(gateway, "shop/web")
 
 
+def test_an_engine_that_is_restarted_gives_its_containers_back(
+    docker: Engine, gateway: Gateway
+) -> None:
+    given = labels("shop", "web", port_80="shop.local")
+    for _ in range(2):
+        docker.run(BUSYBOX, *HTTPD, labels=given, options=("--restart", "always"))
+    start(docker, "blog", port_80="shop.local", coexist="true")
+    wait_up(gateway, "shop/web", 2)
+    wait_up(gateway, "blog/web")
+    gateway.api.set_weights("shop.local", **{"shop/web": 60, "blog/web": 40})
+    docker.stop()
+    wait_until(lambda: gateway.metric("gateway_provider_up", provider="docker") == 0)
+    docker.start()
+    wait_up(gateway, "shop/web", 2)
+    wait_until(lambda: not instances(gateway, "blog/web"), what="nothing of blog/web")
+    assert gateway.api.weights("shop.local") == {"shop/web": 60, "blog/web": 40}
+    assert services_of(gateway, "shop.local", 10) == {"web": 10}  # blog's part spills over
+    assert gateway.metric("gateway_provider_up", provider="docker") == 1
+
+
 def test_an_engine_that_does_not_answer_holds_up_nothing(docker: Engine, gateway: Gateway) -> None:
     start(docker, "shop", port_80="shop.local")
     wait_up(gateway, "shop/web")
