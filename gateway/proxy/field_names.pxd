@@ -2,22 +2,27 @@
 
 import cython
 
-from gateway.proxy cimport scan
 from gateway.proxy.scan cimport octets
 
 cdef int _UNKNOWN, _PLAIN, _LOOK_UP
-cdef unsigned int _MASK, _SLOTS
+cdef unsigned int _SEED, _MASK, _LAST_SLOT
+cdef bytes _FOLDED
 
 
 cdef class FieldNames:
     cdef tuple _names
-    cdef bytes _kinds, _slots
-    cdef unsigned int _of_prefix
-    cdef int _prefix_length
+    cdef bytes _kinds, _prefix, _slots
+    cdef int _first
 
     @cython.locals(
-        p=octets, is_token=octets, slots=octets, own=octets, kinds=octets, begin=Py_ssize_t,
-        place=Py_ssize_t, letters=int, prefix=int, slot=int, found=cython.uint, byte=cython.uint,
+        p=octets, folded=octets, slots=octets, own=octets, kinds=octets, begin=Py_ssize_t,
+        place=Py_ssize_t, letter=cython.uint, slot=int, found=cython.uint, mask=cython.uint,
         name=bytes,
     )
     cpdef int kind(self, bytes data, Py_ssize_t at, Py_ssize_t end)
+
+    @cython.locals(
+        p=octets, folded=octets, prefix=octets, place=Py_ssize_t, size=Py_ssize_t,
+        letter=cython.uint,
+    )
+    cdef bint _has_prefix(self, bytes data, Py_ssize_t at, Py_ssize_t end)
