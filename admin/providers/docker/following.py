@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+import aiodocker
 import aiohttp
 
 from .engine import CONNECT_S, Engine, EngineError, NoSuchThing
@@ -145,9 +146,11 @@ class Followers:
                 "timestamps": "1",
                 "since": f"{last // 10**9}.{last % 10**9:09d}",
             }
-            path = f"containers/{container}/logs"
             with self._engine.asking() as docker:
-                async with docker._query(path, params=params, timeout=limits) as answer:
+                url = f"{docker.docker_host}/containers/{container}/logs"
+                async with docker.session.get(url, params=params, timeout=limits) as answer:
+                    if answer.status != 200:
+                        raise aiodocker.DockerError(answer.status, (await answer.text())[:500])
                     async for chunk in answer.content.iter_any():
                         new = [(at, data) for at, data in frames.take(chunk) if at > last]
                         if new:

@@ -18,9 +18,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from admin.clock import Clock
@@ -34,13 +33,12 @@ from admin.providers.launching.retirements import Retirements
 from admin.providers.launching.turns import Turns
 from admin.providers.launching.world import World
 from gateway.core.model import Health, Instance, InstanceId, Service, ServiceId
-from gateway.core.names import quote
 from gateway.runtime.settings import DockerSettings
 
-from . import endings, placing
-from .actions import Actions, NameTaken
-from .containers import SHORT, Container, Run
-from .engine import Engine, EngineError, EngineGone, Presence
+from . import placing
+from .carrying import Work
+from .containers import Container, Run
+from .engine import Engine, EngineError, Presence
 from .following import Followers
 from .listing import Listing
 from .making import Maker
@@ -54,29 +52,6 @@ LOGS_S = 5.0
 """How often output files are looked at."""
 OUTPUT_LINES = 20
 """Lines of output remembered with a failure."""
-LAST_WORDS_S = 2.0
-"""How long the output of a container that ended may take to come."""
-AGAIN_S = 1.0
-"""After something that the Engine refuses to do with a container."""
-AT_ONCE = 8
-"""Containers that are made or started at a time: an Engine does it one after the other anyway."""
-
-
-@dataclass(slots=True)
-class _Task:
-    """What is being done with a container, by its name."""
-
-    service: ServiceId
-    slot: int
-    stage: Stage
-    began: float
-    is_end: bool = False
-    is_given_up: bool = False
-    task: asyncio.Task[None] | None = None
-
-    def note(self, stage: Stage) -> None:
-        """It is so far."""
-        self.stage = stage
 
 
 class DockerLauncher:
@@ -98,14 +73,19 @@ class DockerLauncher:
         self._owner = owner
         self._must_look = asyncio.Event()
         self._listing = Listing(engine, clock, owner, self._must_look.set)
-        self._actions = Actions(engine, owner)
-        self._maker = Maker(engine, self._actions, owner, lambda: self._docker, environment)
+        self._maker = Maker(engine, owner, lambda: self._docker, environment)
         self._followers = Followers(engine)
-        self._ended: set[str] = set()
-        """Containers that were told to end; by themselves they did not."""
-        self._tasks: dict[str, _Task] = {}
+        self._work = Work(
+            engine,
+            clock,
+            owner,
+            self._listing,
+            self._maker,
+            self._followers,
+            self._file,
+            self._fail,
+        )
         self._turns = Turns(clock)
-        self._room = asyncio.Semaphore(AT_ONCE)
         self._retirements = Retirements(world, clock)
         self._begun: set[ServiceId] = set()
         self._failures = FailureLog()
@@ -162,13 +142,13 @@ class DockerLauncher:
     def _steps(self, service: Service) -> Iterator[Step]:
         observed = self._world.observed
         for one in self._listing.owned.values():
-            if one.service == service.id and one.is_up and one.id not in self._ended:
+            if one.service == service.id and one.is_up and one.id not in self._work.ended:
                 is_ready = observed.health_of(one.instance) is Health.HEALTHY
                 stage = Stage.READY if is_ready else Stage.PROBING
                 yield Step(one.slot, stage, "", one.instance)
         up = {o.slot for o in self._listing.owned.values() if o.service == service.id and o.is_up}
         pulled = self._maker.pulled(service)
-        for task in self._tasks.values():
+        for task in self._work.tasks.values():
             if task.service == service.id and not task.is_end and task.slot not in up:
                 is_pulling = task.stage is Stage.PULLING
                 yield Step(task.slot, task.stage, pulled if is_pulling else "")
@@ -220,13 +200,15 @@ class DockerLauncher:
         by_instance = {one.instance: one for one in self._listing.owned.values()}
         for instance in todo.halts:
             if (one := by_instance.get(instance)) is not None:
-                self._do(one.container.name, one, Stage.WAITING, self._end(one), is_end=True)
-        self._give_up(services)
+                self._work.end(one)
+        self._work.keep_only({sid for sid, s in services.items() if not s.leaving})
         self._retirements.set(todo.retiring)
         for one in self._listing.owned.values():
             self._go_on(one, services.get(one.service), todo)
         for sid, slot in todo.starts:
-            self._begin(services[sid], slot)
+            service = services[sid]
+            is_first = sid not in self._begun
+            self._work.make(service, slot, self._definition(service), is_first)
         self.report()
 
     def report(self) -> None:
@@ -234,7 +216,7 @@ class DockerLauncher:
         services = self._world.state.services
         instances: dict[ServiceId, tuple[Instance, ...]] = {}
         ailing: dict[InstanceId, str] = {}
-        alive = [o for o in self._listing.owned.values() if o.is_up and not self._is_ending(o)]
+        alive = [o for o in self._listing.owned.values() if o.is_up and not self._work.is_ending(o)]
         for one in sorted(alive, key=lambda o: (o.container.created, o.slot, o.id)):
             service = services.get(one.service)
             found = placing.instance_of(one, service, self._docker) if service else None
@@ -247,7 +229,7 @@ class DockerLauncher:
             retiring=(self._retirements.instances & {o.instance for o in alive})
             | {o.instance for o in alive if self._listing.is_dying(o)},
             running=frozenset(o.service for o in self._listing.owned.values())
-            | {task.service for task in self._tasks.values()},
+            | {task.service for task in self._work.tasks.values()},
             ailing=ailing,
         )
         if report != self._reported:
@@ -258,10 +240,13 @@ class DockerLauncher:
         """There is a new list; these are not in it any more."""
         for one in gone:
             self._followers.forget(one.id)
-            if one.id not in self._ended and one.container.name not in self._tasks:
+            service = self._world.state.services.get(one.service)
+            is_missed = service is not None and not service.leaving
+            is_told = one.id in self._work.ended or one.container.name in self._work.tasks
+            if is_missed and not is_told:
                 what = "is gone: somebody removed its container"
                 self._fail(one.service, one.slot, one.instance, what, self._lived_s(one.container))
-        self._ended &= self._listing.owned.keys()
+        self._work.ended &= self._listing.owned.keys()
         for one in self._listing.owned.values():
             self._begun.add(one.service)
             if one.is_up:
@@ -280,7 +265,7 @@ class DockerLauncher:
 
         def may_start(sid: ServiceId, slot: int) -> bool:
             name = container_name(self._owner, sid, slot, wanted[sid].definition)
-            is_free = name not in names and name not in self._tasks
+            is_free = name not in names and name not in self._work.tasks
             return is_free and sid not in waiting and self._turns.may_start(sid, slot, now)
 
         return plan(wanted, self._processes(wanted), may_start, finished.__contains__)
@@ -294,7 +279,7 @@ class DockerLauncher:
                 one.definition,
                 one.slot,
                 one.container.created,
-                is_stopping=self._is_ending(one),
+                is_stopping=self._work.is_ending(one),
             )
             for one in self._listing.owned.values()
             if not one.is_over
@@ -308,15 +293,10 @@ class DockerLauncher:
                 task.slot,
                 task.began,
             )
-            for name, task in self._tasks.items()
+            for name, task in self._work.tasks.items()
             if name not in names and not task.is_end and task.service in wanted
         ]
         return found
-
-    def _is_ending(self, one: Owned) -> bool:
-        task = self._tasks.get(one.container.name)
-        is_told = task is not None and task.is_end
-        return is_told or one.container.run is Run.REMOVING or one.id in self._ended
 
     def _missing(self, service: Service) -> list[str]:
         """Services it depends on that are not healthy, unless it was started before."""
@@ -328,137 +308,16 @@ class DockerLauncher:
 
     def _go_on(self, one: Owned, service: Service | None, todo: Plan) -> None:
         """With a container that was made and not started, or has ended."""
-        name = one.container.name
-        if name in self._tasks or one.instance in todo.halts:
+        if one.container.name in self._work.tasks or one.instance in todo.halts:
             return
         if one.is_over:
-            self._do(name, one, Stage.WAITING, self._bury(one), is_end=True)
-        elif one.id in self._ended:  # the Engine was gone when it was to end it
-            self._do(name, one, Stage.WAITING, self._end(one), is_end=True)
-        elif not one.is_up and service is not None and one.container.run is Run.CREATED:
-            self._do(name, one, Stage.STARTING, self._start(one, service))
-
-    def _give_up(self, services: Mapping[ServiceId, Service]) -> None:
-        """End what is being made for nobody; a pull may take long."""
-        for task in self._tasks.values():
-            service = services.get(task.service)
             is_wanted = service is not None and not service.leaving
-            if not (is_wanted or task.is_end or task.is_given_up) and task.task is not None:
-                task.is_given_up = True
-                task.task.cancel()
-
-    def _begin(self, service: Service, slot: int) -> None:
-        definition = self._definition(service)
-        name = container_name(self._owner, service.id, slot, definition)
-        work = self._make(name, service, slot, definition)
-        self._tasks[name] = _Task(service.id, slot, Stage.CREATING, self._clock.time())
-        self._spawn(name, work)
-
-    def _do(
-        self,
-        name: str,
-        one: Owned,
-        stage: Stage,
-        work: Coroutine[None, None, None],
-        is_end: bool = False,
-    ) -> None:
-        if name in self._tasks:
-            work.close()
-            return
-        self._tasks[name] = _Task(one.service, one.slot, stage, self._clock.time(), is_end)
-        self._spawn(name, work)
-
-    def _spawn(self, name: str, work: Coroutine[None, None, None]) -> None:
-        async def carry_out() -> None:
-            try:
-                await work
-            except EngineGone:
-                pass  # it is seen again in the list, when there is one
-            except EngineError as error:
-                log.warning("the container %s: %s", name, error)
-                await asyncio.sleep(AGAIN_S)
-            except Exception:
-                log.exception("what is done with the container %s broke", name)
-            finally:
-                # The list after it shows what it did; until then it counts as under way.
-                await self._listing.wait_next()
-                self._tasks.pop(name, None)
-                self._must_look.set()
-
-        self._tasks[name].task = asyncio.create_task(carry_out(), name=f"container {name}")
-
-    async def _make(self, name: str, service: Service, slot: int, definition: str) -> None:
-        """Pull, create, start."""
-        task = self._tasks[name]
-        instance = InstanceId(f"{service.name}@{slot}")
-        try:
-            await self._maker.have_image(service, service.id not in self._begun, task.note)
-            async with self._room:
-                task.note(Stage.CREATING)
-                container = await self._maker.create(service, slot, name, definition)
-                instance = InstanceId(f"{service.name}@{container[:SHORT]}")
-                task.note(Stage.STARTING)
-                await self._maker.start(container, service)
-        except EngineGone:
-            raise
-        except NameTaken:
-            await self._understand(name, service.id, slot, instance)
-        except EngineError as error:
-            await self._not_started(service.id, slot, instance, name, error)
-        else:
-            self._begun.add(service.id)
-
-    async def _start(self, one: Owned, service: Service) -> None:
-        """Start one that somebody made and did not come to start."""
-        try:
-            await self._maker.start(one.id, service)
-        except EngineGone:
-            raise
-        except EngineError as error:
-            await self._not_started(one.service, one.slot, one.instance, one.container.name, error)
-
-    async def _not_started(
-        self, service: ServiceId, slot: int, instance: InstanceId, name: str, error: EngineError
-    ) -> None:
-        """The Engine refuses: say so, and leave nothing behind."""
-        self._fail(service, slot, instance, f"cannot be started: {endings.advice(error)}", 0.0)
-        with suppress(EngineError):
-            if (container := await self._maker.id_of_ours(name)) is not None:
-                self._ended.add(container)
-                await self._actions.remove(container)
-
-    async def _understand(
-        self, name: str, service: ServiceId, slot: int, instance: InstanceId
-    ) -> None:
-        """There is a container of that name: ours, and then the list shows it, or not."""
-        await self._listing.wait_next()
-        if name in self._listing.names:
-            return
-        what = (
-            f"cannot be started: the name {quote(name)} is taken by a container that is not the "
-            "gateway's; rename or remove it"
-        )
-        self._fail(service, slot, instance, what, 0.0)
-
-    async def _end(self, one: Owned) -> None:
-        """Stop and remove. Nothing of it is a failure of the instance."""
-        self._ended.add(one.id)
-        if one.is_up:
-            await self._actions.stop(one.id, one.grace_s)
-            await self._followers.finish(one.id, self._file(one), LAST_WORDS_S)
-        await self._actions.remove(one.id)
-
-    async def _bury(self, one: Owned) -> None:
-        """One that ended by itself: read its last words, remove it, have its turn wait."""
-        service = self._world.state.services.get(one.service)
-        is_missed = one.id not in self._ended and service is not None and not service.leaving
-        if is_missed and one.definition == self._definition_of(service):
-            ended = endings.ending_of(await self._engine.inspect(one.id))
-            await self._followers.finish(one.id, self._file(one), LAST_WORDS_S)
-            output = logs.tail(self._file(one), OUTPUT_LINES)
-            self._fail(one.service, one.slot, one.instance, ended.words, ended.lived_s, output)
-        self._ended.add(one.id)
-        await self._actions.remove(one.id)
+            is_current = is_wanted and one.definition == self._definition_of(service)
+            self._work.bury(one, is_failure=is_current)
+        elif one.id in self._work.ended:  # the Engine was gone when it was to end it
+            self._work.end(one)
+        elif service is not None and one.container.run is Run.CREATED:
+            self._work.start(one, service)
 
     def _fail(
         self,
@@ -530,10 +389,7 @@ class DockerLauncher:
 
     async def _close(self) -> None:
         self._listing.close()
-        tasks = [t.task for t in self._tasks.values() if t.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._work.close()
         await self._followers.close()
         await self._maker.close()
 

@@ -36,7 +36,7 @@ class Listing:
         self._engine = engine
         self._clock = clock
         self._owner = owner
-        self._changed = changed
+        self.changed = changed
         self.owned: dict[str, Owned] = {}
         """By the container's id."""
         self._dying: dict[str, float] = {}
@@ -134,7 +134,7 @@ class Listing:
 
     def _note(self) -> None:
         self._is_stale = True
-        self._changed()
+        self.changed()
 
     def _note_event(self, event: Event) -> None:
         if event.kind == "container" and event.attributes.get(OWNER) != self._owner:

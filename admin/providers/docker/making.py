@@ -1,4 +1,4 @@
-"""Making a container for an instance: image, networks, the container itself, its start.
+"""Making a container for an instance, and its end: image, networks, the container, its start.
 
 Each step may be taken again by somebody who comes anew. All raise `EngineError`, with
 words for people.
@@ -29,13 +29,12 @@ class Maker:
     def __init__(
         self,
         engine: Engine,
-        actions: Actions,
         owner: str,
         settings: Callable[[], DockerSettings],
         environment: Mapping[str, str],
     ) -> None:
         self._engine = engine
-        self._actions = actions
+        self._actions = Actions(engine, owner)
         self._owner = owner
         self._settings = settings
         self._environment = environment
@@ -89,6 +88,14 @@ class Maker:
             if network.name not in joined:
                 await self._actions.join(container, network)
         await self._actions.start(container)
+
+    async def stop(self, container: str, grace_s: float) -> None:
+        """End its program; see `Actions.stop`."""
+        await self._actions.stop(container, grace_s)
+
+    async def remove(self, container: str) -> None:
+        """Remove it, running or not, with its own volumes."""
+        await self._actions.remove(container)
 
     async def id_of_ours(self, name: str) -> str | None:
         """The id of the container of this name, if it is the gateway's."""

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiodocker
 import aiohttp
 
 from .engine import CONNECT_S, Engine, EngineRefused, NoSuchThing
@@ -104,9 +105,12 @@ class Pulls:
         headers = {} if auth is None else {"X-Registry-Auth": auth}
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=STALLED_S)
         with self._engine.asking() as docker:
-            async with docker._query(
-                "images/create", "POST", params=params, headers=headers, timeout=limits
+            url = f"{docker.docker_host}/images/create"
+            async with docker.session.post(
+                url, params=params, headers=headers, timeout=limits
             ) as answer:
+                if answer.status != 200:
+                    raise aiodocker.DockerError(answer.status, _words(await answer.text()))
                 rest = b""
                 async for chunk in answer.content.iter_any():
                     *lines, rest = (rest + chunk).split(b"\n")
@@ -115,6 +119,14 @@ class Pulls:
                             pull.note(message)
                     if len(rest) > _LINE_MAX:
                         raise aiohttp.ClientPayloadError("a message without end")
+
+
+def _words(body: str) -> str:
+    """What an answer with an error says."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:500]
 
 
 def _with_tag(image: str) -> str:
