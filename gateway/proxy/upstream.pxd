@@ -31,6 +31,7 @@ cdef class UpstreamPool:
     cdef public object transports, host, port, tls
     cdef public double close_s
     cdef public list idle
+    cdef public set opening
     cdef public Py_ssize_t open
     cdef public bint closed
 

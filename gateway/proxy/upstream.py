@@ -124,6 +124,7 @@ class UpstreamConnection:
         self.user = None
         self._send = None
         self.use = _CLOSED
+        self.pool.opening.discard(self)
         if self.opening is not None and not self.opening.done():
             self.opening.cancel()
         if self.transport is not None:
@@ -148,6 +149,7 @@ class UpstreamConnection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
+        self.pool.opening.discard(self)
         transport = cast("asyncio.Transport", transport)
         user = self.user
         if user is None:  # given up while it was opened
@@ -206,7 +208,17 @@ class UpstreamConnection:
 class UpstreamPool:
     """The connections of this worker to one address. Most recently used first."""
 
-    __slots__ = ("close_s", "closed", "host", "idle", "open", "port", "tls", "transports")
+    __slots__ = (
+        "close_s",
+        "closed",
+        "host",
+        "idle",
+        "open",
+        "opening",
+        "port",
+        "tls",
+        "transports",
+    )
 
     def __init__(
         self, transports: Transports, host: str, port: int, close_s: float = CLOSE_S
@@ -219,6 +231,7 @@ class UpstreamPool:
         """How new connections are made; None: without TLS."""
         self.idle: list[UpstreamConnection] = []
         self.open = 0
+        self.opening: set[UpstreamConnection] = set()
         self.closed = False
 
     def claim(self, user: ConnectionUser, not_before: float) -> UpstreamConnection | None:
@@ -245,11 +258,13 @@ class UpstreamPool:
         connection = UpstreamConnection(self, user)
 
         def failed(error: OSError) -> None:
+            self.opening.discard(connection)
             asker, connection.user = connection.user, None
             connection.use = _CLOSED
             if asker is not None:
                 asker.upstream_failed(error)
 
+        self.opening.add(connection)
         connection.opening = self.transports.connect(
             self.host, self.port, connection, failed, self.tls
         )
@@ -282,8 +297,16 @@ class UpstreamPool:
                 connection.close()
 
     def close(self) -> None:
-        """Close what is idle now and what comes back later."""
+        """Close what is idle now and what comes back later; who still connects goes elsewhere.
+
+        A container that is gone leaves an address where nobody even refuses.
+        """
         self.closed = True
+        for connection in tuple(self.opening):
+            user = connection.user
+            connection.abort()
+            if user is not None:
+                user.upstream_failed(ConnectionAbortedError("the instance is gone"))
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator
 
 from msgspec import structs
 
@@ -345,8 +347,9 @@ async def test_broken_chunks_from_a_client_are_400_and_never_complete() -> None:
         assert b"0\r\n\r\n" not in targets[0]
 
 
-@on_both_transports
-async def test_a_connection_that_cannot_be_made_in_time_is_504() -> None:
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[int]:
+    """A port where connections are neither made nor refused."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -358,14 +361,38 @@ async def test_a_connection_that_cannot_be_made_in_time_is_504() -> None:
             one.connect_ex(("127.0.0.1", port))
             waiting.append(one)
         await asyncio.sleep(0.05)
+        try:
+            yield port
+        finally:
+            for one in waiting:
+                one.close()
+
+
+@on_both_transports
+async def test_a_connection_that_cannot_be_made_in_time_is_504() -> None:
+    async with silent() as port:
         world = snapshot([route({"one": 1}, connect_s=0.3)], [service("one", port)])
         async with plane(world) as found:
             client = await found.client()
             started = asyncio.get_running_loop().time()
             assert (await client.ask(get())).status == 504
             assert asyncio.get_running_loop().time() - started > 0.25
-        for one in waiting:
-            one.close()
+
+
+@on_both_transports
+async def test_who_connects_to_an_instance_that_goes_meanwhile_is_served_by_another() -> None:
+    origin = await Origin(serve_plain).start()
+    async with silent() as port:
+        routes = [route({"one": 1}, connect_s=50.0)]
+        async with plane(snapshot(routes, [service("one", port)])) as found:
+            client = await found.client()
+            await client.send(post(b"abc"))
+            await eventually(lambda: any(p.opening for p in found.dataplane.upstream_pools))
+            (pool,) = found.dataplane.upstream_pools
+            found.dataplane.apply(snapshot(routes, [service("one", origin.port)], generation=2))
+            assert (await client.answer()).status == 200
+            assert not pool.opening
+    await origin.stop()
 
 
 @on_both_transports
