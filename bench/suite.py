@@ -10,6 +10,7 @@ from . import (
     cpu,
     cpu_others,
     docker_discovery,
+    docker_hello,
     fuzzing,
     holding,
     instructions,
@@ -68,6 +69,7 @@ RELIABILITY = (
 
 DOCKER = (
     Benchmark("docker-discovery", "Containers that others start and stop", docker_discovery.run),
+    Benchmark("docker-hello", "The article's application in containers", docker_hello.run),
 )
 """The figures of docs/docker.md. They need a Docker Engine."""
 
