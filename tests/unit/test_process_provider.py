@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from admin.providers.launching.failures import KEPT
+from gateway.core.container import Container
 from gateway.core.model import (
     Check,
     CheckKind,
@@ -54,6 +55,32 @@ def test_each_instance_is_started_once_with_a_port_of_its_own(stage: Launching) 
     assert (first.host, first.port, dict(first.ports)) == ("127.0.0.1", 20000, {80: 20000})
     stage.later(1000)
     assert len(stage.supervisor.started) == 3
+
+
+def test_each_instance_is_told_of_on_its_way(stage: Launching) -> None:
+    def told() -> list[tuple[int, str, str | None]]:
+        return [(s.slot, s.stage.value, s.instance) for s in stage.provider.steps(WEB)]
+
+    first, second = InstanceId("web@127.0.0.1:20000"), InstanceId("web@127.0.0.1:20001")
+    stage.world.want(a_service("web", scale=2))
+    stage.tell()
+    assert told() == [(0, "waiting", None), (1, "waiting", None)]
+    stage.provider.look(stage.clock.now)
+    assert told() == [(0, "starting", first), (1, "starting", second)]
+    stage.settle()
+    stage.world.say(first)
+    assert told() == [(0, "ready", first), (1, "probing", second)]
+    stage.want(replace(a_service("web", scale=2), leaving=True))
+    assert told() == []
+
+
+def test_containers_are_not_the_process_providers(stage: Launching) -> None:
+    service = a_service("web")
+    assert service.launch is not None
+    stage.want(replace(service, launch=replace(service.launch, container=Container())))
+    assert stage.supervisor.started == []
+    assert stage.provider.steps(WEB) == ()
+    assert stage.provider.why_not_started(WEB) is None
 
 
 def test_nothing_is_started_before_the_table_is_known(tmp_path: Path) -> None:

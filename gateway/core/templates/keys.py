@@ -25,7 +25,7 @@ UNDERSTOOD: Mapping[str, str] = {
     "external_links": "hosts the program calls through the gateway",
     "healthcheck": "a program that says whether the instance is well",
     "stop_grace_period": "how long the program may take from TERM to KILL",
-    "stop_signal": "`SIGTERM` only: that is what is sent",
+    "stop_signal": "`SIGTERM` only: that is what is sent (any signal in containers)",
     "restart": "accepted in every form; instances are kept running",
     "expose": "checked and else not needed: routed ports stand in the labels",
     "x-gateway": "`endpoints`: addresses of instances that somebody else runs; `tls`: how they "
