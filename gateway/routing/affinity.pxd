@@ -4,6 +4,15 @@ import cython
 
 ctypedef const unsigned char* octets
 
+cdef extern from "string.h":
+    octets memchr(octets p, int byte, size_t size)
+    int memcmp(octets a, octets b, size_t size)
+
+cdef bint _INTERPRETED
+
+@cython.locals(p=octets, wanted=octets, place=octets, length=Py_ssize_t, end=Py_ssize_t)
+cpdef Py_ssize_t find(bytes header, bytes part, Py_ssize_t at)
+
 cdef bint _is_between(int byte)
 
 @cython.locals(

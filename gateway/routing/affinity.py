@@ -29,6 +29,7 @@ HOME_LENGTH = 18
 TOKEN_LENGTH = 34
 _DIGEST_BYTES = 12
 _FORMAT = "1"
+_INTERPRETED = __file__.endswith(".py")
 
 
 class Keyring:
@@ -80,6 +81,25 @@ class _Signer:
         return home + urlsafe_b64encode(digest.digest())
 
 
+def find(header: bytes, part: bytes, at: int) -> int:
+    """Where `part` (not empty) is first in header[at:]; -1 if nowhere."""
+    if _INTERPRETED:
+        return header.find(part, at)
+    p = header
+    wanted = part
+    length = len(part)
+    end = len(header) - length + 1
+    while at < end:
+        place = memchr(p + at, wanted[0], end - at)  # type: ignore[name-defined,operator]  # noqa: F821
+        if not place:
+            return -1
+        at = place - p
+        if memcmp(place, wanted, length) == 0:  # type: ignore[name-defined]  # noqa: F821
+            return at
+        at += 1
+    return -1
+
+
 def find_cookie(header: bytes, name: bytes) -> Iterator[bytes]:
     """The values of every cookie called `name`, in order; quotes around a value are dropped.
 
@@ -100,7 +120,7 @@ def find_cookie(header: bytes, name: bytes) -> Iterator[bytes]:
 
 def strip_cookie(header: bytes, name: bytes) -> bytes | None:
     """`header` without the cookies called `name`; None if no cookie is left."""
-    at = header.find(name)
+    at = find(header, name, 0)
     if at < 0:
         return header or None
     p = header
@@ -110,7 +130,7 @@ def strip_cookie(header: bytes, name: bytes) -> bytes | None:
         begin -= 1
     end = at + len(name)
     is_one = (begin == 0 or p[begin - 1] == 59) and end < size and p[end] == 61
-    if not is_one or header.find(name, end) >= 0:
+    if not is_one or find(header, name, end) >= 0:
         kept = [c for c in header.split(b";") if c.partition(b"=")[0].strip() != name]
         return b";".join(kept).strip(b"; \t") or None
     # As browsers write it: a cookie among others.

@@ -2,6 +2,7 @@
 
 import cython
 
+from gateway.routing cimport affinity
 from gateway.routing.decision cimport Decision
 from gateway.routing.draw cimport Draw
 from gateway.routing.service cimport InstanceState, ServiceState

@@ -26,6 +26,7 @@ from typing import Any
 from gateway.core.snapshot import SnapshotRoute
 from gateway.core.vocabulary import AtZero, ServiceId
 
+from . import affinity
 from .affinity import HOME_LENGTH, TOKEN_LENGTH, Keyring, find_cookie
 from .decision import UNKNOWN_SELECTION, Decision, Sticky, drawn, held, unhealthy
 from .draw import Draw
@@ -104,13 +105,13 @@ class Pool:
 
     def rekey(self, keyring: Keyring) -> None:
         """Read and sign tokens with these keys from now on."""
-        affinity = self.route.affinity
+        policy = self.route.affinity
         self._keyring = keyring
         self.cookie_name: bytes | None = (
-            affinity.cookie.encode() if affinity.enabled and not keyring.is_empty else None
+            policy.cookie.encode() if policy.enabled and not keyring.is_empty else None
         )
         """None: affinity is off, no cookie is read, set or stripped."""
-        self._cookie_key = affinity.cookie.encode() + b"="
+        self._cookie_key = policy.cookie.encode() + b"="
         self._pinned_sets = None
         self.stale = True
 
@@ -130,10 +131,12 @@ class Pool:
         name = self.cookie_name
         if name is None:
             return draw.next(draw.new)
-        if cookies is not None and (at := cookies.find(self._cookie_key)) >= 0:
-            known = self._recall(cookies, name, at)
-            if known is not None:
-                return known
+        if cookies is not None:
+            at = affinity.find(cookies, self._cookie_key, 0)
+            if at >= 0:
+                known = self._recall(cookies, name, at)
+                if known is not None:
+                    return known
         return draw.next(draw.new)
 
     def is_selected(self, cookies: bytes | None, selector: bytes | None) -> bool:

@@ -11,6 +11,7 @@ from gateway.routing.affinity import (
     HOME_LENGTH,
     TOKEN_LENGTH,
     Keyring,
+    find,
     find_cookie,
     strip_cookie,
 )
@@ -296,6 +297,13 @@ def test_stripping_leaves_nothing_of_the_name_and_all_of_the_others(
     assert list(find_cookie(left, b"S")) == []
     for name in (b"a", b"XS", b"aS"):
         assert list(find_cookie(left, name)) == list(find_cookie(header, name))
+
+
+@given(header=st.text("aS=", max_size=30), part=st.text("aS=", min_size=1, max_size=4))
+def test_a_part_is_found_where_bytes_find_it(header: str, part: str) -> None:
+    whole, wanted = header.encode(), part.encode()
+    for at in range(len(whole) + 2):
+        assert find(whole, wanted, at) == whole.find(wanted, at)
 
 
 def test_other_cookies_are_passed_on_byte_by_byte() -> None:
