@@ -28,6 +28,9 @@ TYPES   := $(wildcard gateway/*/*.pxd)
 COMPILE := $(BIN)/python setup.py --quiet build_ext --inplace
 IS_COMPILED := $(BIN)/python -c 'from gateway import compiled as c; raise SystemExit(c.finding().mode is not c.Mode.COMPILED)'
 
+# Tests and benchmarks start many processes: with bytecode, as an installation has it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run compile test check format chaos bench bench-quick bench-check bench-baseline reliability fuzz lock clean
 .DELETE_ON_ERROR:
 
