@@ -225,4 +225,4 @@ def ups(app: App, service: str) -> int:
 def load_of(app: App) -> Load:
     # Who was about to connect to what was killed goes elsewhere before `timeouts.connect`, 5 s.
     port = app.gateway.ports["public"]
-    return Load(port, app.host, keeping=CLIENTS - 2, per_request=2, pause_s=PAUSE_S, late_s=4.5)
+    return Load(port, app.host, keeping=CLIENTS - 2, per_request=2, pause_s=PAUSE_S)
