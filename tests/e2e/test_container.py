@@ -16,12 +16,13 @@ import pytest
 
 from gateway.compiled import ROOT, finding
 from tests.support.docker_engine import BUSYBOX, Engine
-from tests.support.gateway import Answer
+from tests.support.gateway import Answer, free_port
 from tests.support.processes import wait_until
 
 NAME = "gateway"
 HOST = "shop.localhost"
 STATE = "/var/lib/gateway/state"
+PORT_LABEL = "gateway.routing.port_80"
 SLOW_S = 1.0
 # Answers at once, on /slow after a second, and says "begun" in its log when it has the request.
 BACKEND = f"""
@@ -224,3 +225,52 @@ def test_a_program_beside_it_is_reached_by_its_name_on_a_network(contained: Cont
     url = f"http://{NAME}:8082/readyz"
     words = ("run", "--rm", "--network", "shop", BUSYBOX, "wget", "-q", "-O-", url)
     assert "ready" in contained.docker(*words)
+
+
+def test_on_the_network_of_the_machine_it_finds_containers_on_every_bridge(
+    contained: Contained, tmp_path: Path
+) -> None:
+    docker = contained.docker
+    docker("network", "create", "shop")
+    docker.run(docker.python, "python", "-c", BACKEND, labels={PORT_LABEL: "one"})
+    docker.run(
+        *(docker.python, "python", "-c", BACKEND),
+        labels={PORT_LABEL: "two"},
+        options=["--network", "shop"],
+    )
+    public, health = free_port(), free_port()
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        json.dumps(
+            {
+                "entrypoints": {"public": {"listen": f"127.0.0.1:{public}"}},
+                "admin": {"listen": None},
+                "health": {"listen": f"127.0.0.1:{health}"},
+                "providers": {"docker": {}},
+            }
+        )
+    )
+    docker.run(
+        contained.image,
+        options=[
+            *("--network", "host", "--read-only", "--cap-drop=ALL"),
+            *("--group-add", str(docker.socket.stat().st_gid)),
+            *("-v", f"{docker.socket}:/var/run/docker.sock"),
+            *("-v", f"{config}:/etc/gateway/container.yaml:ro"),
+        ],
+    )
+    wait_until(lambda: status("127.0.0.1", health, "localhost", "/readyz") == 200, 30, "it")
+    for host in ("one.localhost", "two.localhost"):
+        wait_until(lambda host=host: status("127.0.0.1", public, host) == 200, what=host)  # type: ignore[misc]
+
+
+def status(address: str, port: int, host: str, path: str = "/") -> int:
+    """0: nobody answered."""
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Host": host})
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
