@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.support.deaf import Deaf
 from tests.support.docker_compose import Project, serving
 from tests.support.docker_engine import BUSYBOX, Engine
 from tests.support.gateway import Gateway, served_by
@@ -239,53 +237,6 @@ def test_an_engine_that_does_not_answer_holds_up_nothing(docker: Engine, gateway
         docker.thaw()
     start(docker, "shop", port_80="shop.local")
     wait_up(gateway, "shop/web", 2)
-
-
-class Deaf:
-    """A way to the Engine's socket that lets everything pass but events."""
-
-    def __init__(self, target: Path, path: Path) -> None:
-        self.path = path
-        self._target = target
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(path))
-        self._listening.listen()
-        self._threads: list[threading.Thread] = []
-        self._begin(self._accept)
-
-    def close(self) -> None:
-        """To be called when nobody is connected any more."""
-        self._listening.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        self._listening.close()
-
-    def _begin(self, target: Callable[..., None], *arguments: object) -> threading.Thread:
-        thread = threading.Thread(target=target, args=arguments)
-        self._threads.append(thread)
-        thread.start()
-        return thread
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                self._begin(self._connect, self._listening.accept()[0])
-
-    def _connect(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as server:
-            server.connect(str(self._target))
-            asking = self._begin(self._relay, client, server, b"")
-            self._relay(server, client, b'"Actor"')
-            asking.join()
-
-    def _relay(self, source: socket.socket, target: socket.socket, unheard: bytes) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if not unheard or unheard not in data:
-                    target.sendall(data)
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
 
 
 def test_what_no_event_told_of_is_found_all_the_same(docker: Engine, tmp_path: Path) -> None:
