@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import socket_proxy
 from tests.support.article import TEMPLATES
-from tests.support.article_images import build_nginx
+from tests.support.article_images import GREETINGS, WORDS, build_hello, build_nginx
 from tests.support.docker_compose import compose
 from tests.support.docker_engine import BUSYBOX, Engine
 from tests.support.docker_images import program_root
@@ -89,6 +89,7 @@ def images(docker_engine: Engine, gateway_image: str) -> Engine:
         {"proxy.py": program},
     )
     build_nginx(docker_engine)
+    build_hello(docker_engine)
     return docker_engine
 
 
@@ -160,6 +161,7 @@ def test_through_the_socket_proxy_it_finds_starts_checks_and_stops_containers(
     wait_until(lambda: composed.get(8082, "/readyz", "localhost")[0] == 200, 30, "a ready gateway")
     assert_finds(composed)
     assert_releases(composed)
+    assert_reached_by_its_local_name(composed)
     refused = [line for line in composed("logs", "socket-proxy").splitlines() if "refused" in line]
     assert refused == []
     composed("down", "-v", "--timeout", "30")
@@ -190,3 +192,12 @@ def assert_releases(composed: Composed) -> None:
     assert composed.get(8080, "/", "nginx.localhost")[1].startswith("Welcome to nginx! version 2.0")
     composed.gateway("logs", "nginx")
     composed.gateway("remove", "nginx", "--wait")
+
+
+def assert_reached_by_its_local_name(composed: Composed) -> None:
+    """What it started calls http://servicea.local, port 80 of the gateway's container on their network."""
+    text = (TEMPLATES / "hello-1-initial.yaml").read_text()
+    composed.gateway("deploy", "hello", "-f", "-", "--wait", stdin=text)
+    status, page = composed.get(8080, "/", "serviceb.localhost")
+    assert (status, page) == (200, GREETINGS["1.0"] + WORDS["1.0"])
+    composed.gateway("remove", "hello", "--wait")
