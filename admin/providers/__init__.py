@@ -1,1 +1,1 @@
-"""Providers say where instances are, one file each."""
+"""Providers say where instances are, and start them: a file or a folder each."""
