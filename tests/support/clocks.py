@@ -45,5 +45,5 @@ class FakeClock:
             self.now = max(self.now, at)
             future.set_result(None)
             await settle()
-        self.now = end
+        self.now = max(self.now, end)
         await settle()

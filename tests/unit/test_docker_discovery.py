@@ -11,7 +11,7 @@ from admin.audit import Actor
 from admin.controller import Applied, Outcome
 from admin.observing import LaunchReport, Source
 from admin.providers.docker import discovery as module
-from admin.providers.docker.containers import Container, Event, Run
+from admin.providers.docker.containers import Attachment, Container, Event, Run
 from admin.providers.docker.discovery import Discovery, signal_number
 from admin.providers.docker.engine import Engine, EngineGone
 from gateway.core.commands import Command
@@ -352,6 +352,42 @@ def test_settings_are_followed() -> None:
         assert instance.host == "10.0.0.9"
 
     on_stage(play, container(ONE))
+
+
+def test_however_much_happens_half_of_the_time_is_left_to_others() -> None:
+    """A container that ends as soon as it starts, among very many."""
+    bridge = replace(
+        container(ONE), network_mode="bridge", attachments=(Attachment("web", "10.0.0.2", 24),)
+    )
+
+    async def play(stage: Stage) -> None:
+        looks: list[float] = []
+
+        def look(_: Attachment) -> bool:
+            looks.append(stage.clock.now)
+            stage.clock.now += 0.1  # so long it takes
+            return True
+
+        stage.discovery = Discovery(
+            stage.engine, stage.world, stage.clock, is_near=look, connect=stage.connect
+        )
+        running = asyncio.create_task(stage.discovery.run())
+        await settle()
+        looks.clear()
+        end = stage.clock.now + 10.0
+        while stage.clock.now < end:
+            for _ in range(10):
+                stage.engine.tell("start", TWO)
+                stage.engine.tell("die", TWO)
+            await stage.clock.advance(0.1)
+        assert 10 <= len(looks) <= 55  # of 100 in 10 s if nothing else were done
+        stage.engine.tell("kill", ONE, signal="15")
+        await stage.clock.advance(0.1)
+        assert stage.world.instances == ["1-"]  # and nothing waits for long
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    on_stage(play, bridge, begin=False)
 
 
 def test_signals_are_read_as_images_name_them() -> None:

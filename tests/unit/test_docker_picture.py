@@ -16,6 +16,7 @@ from admin.providers.docker.containers import (
     Publication,
     Run,
 )
+from admin.providers.docker.labels import Descriptions
 from admin.providers.docker.picture import Picture, picture
 from gateway.core.model import Check, CheckKind, Claim, InstanceId, ServiceId
 from gateway.core.observed import Trouble
@@ -82,6 +83,22 @@ def test_the_same_labels_as_in_templates_mean_the_same() -> None:
     )
     assert service.coexist
     assert service.check == Check(CheckKind.HTTP, "/up", port=8080, timeout_s=3.0)
+
+
+def test_the_labels_of_a_container_are_read_again_only_when_they_may_say_something_else() -> None:
+    known = Descriptions()
+    before = known.of([container(1), container(2)], "apps.example")
+    other = container(2, labels={"gateway.routing.port_80": "other"})
+    after = known.of([container(1), other, container(3)], "apps.example")
+    assert after[0] is before[0]
+    assert [c.host for d in after[1:] for c in d.service.claims] == [
+        "other.apps.example",
+        "shop.local",
+    ]
+    (elsewhere,) = known.of([other], "else.example")
+    assert elsewhere.service.claims[0].host == "other.else.example"
+    (again,) = known.of([container(1)], "else.example")
+    assert again is not before[0]  # nothing is kept of those that were gone
 
 
 def test_containers_without_compose_are_called_by_label_or_by_their_name() -> None:

@@ -4,7 +4,8 @@
 
 Level-triggered: every look is at all containers. Events say only that it is time to look,
 but for one thing that no list shows: a container that was told to stop. Such a one gets
-no new work from that moment on. The Engine remembers its last events and is asked for
+no new work from that moment on. However many things happen, half of the time is left to
+others, the Engine included: after a look that took long the next one waits as long. The Engine remembers its last events and is asked for
 those of the past minutes, so that this too survives a restart of the gateway.
 
 While the Engine is gone the last report stands. Knows nothing of releases and of
@@ -33,6 +34,7 @@ from gateway.runtime.settings import DockerSettings
 from .addresses import Way, is_near
 from .containers import Attachment, Container, Event
 from .engine import Engine, EngineError
+from .labels import Descriptions
 from .picture import Picture, picture
 from .ports import ClosedPorts, Connect, connect
 from .world import World
@@ -45,6 +47,8 @@ STOPPING_S = 600.0
 AGAIN_S = 0.5
 """After an event the list is looked at twice, at once and a little later: the Engine tells that a
 container has ended, or is paused, up to 0.1 s before its list shows it."""
+CALM_MAX_S = 2.0
+"""The longest pause after a look that took long."""
 DEAD_S = 5.0
 """How long a container of which the end was told is not believed to run, whatever the list says."""
 RETRY_S = 2.0
@@ -83,6 +87,10 @@ class Discovery:
         self._unclear: list[Event] = []
         """Signals of which it must be asked whether they are the container's own to stop."""
         self._picture = Picture()
+        self._descriptions = Descriptions()
+        self._calm_until = 0.0
+        """Until then (monotonic) others have their turn."""
+        self._settling: asyncio.Task[None] | None = None
         self._reported: LaunchReport | None = None
         self._closed = ClosedPorts(world, connect)
         self._deciding: asyncio.Task[None] | None = None
@@ -122,13 +130,15 @@ class Discovery:
                 group.create_task(self._list_always())
                 group.create_task(self._look_at_ports_always())
         finally:
-            if self._deciding is not None:
-                self._deciding.cancel()
+            for task in (self._deciding, self._settling):
+                if task is not None:
+                    task.cancel()
 
     async def _list_always(self) -> None:
         while True:
             self._must_look_again = self._must_list.is_set()
             self._must_list.clear()
+            begun = self._clock.monotonic()
             try:
                 listed = await self._engine.containers()
                 await self._clear_up()
@@ -142,8 +152,10 @@ class Discovery:
                 self._stopping = {
                     id: at for id, at in self._stopping.items() if id in running and at > oldest
                 }
-                self._settle()
+                self._settle_soon()
             longest_s = AGAIN_S if self._must_look_again else self._docker.refresh
+            if (took_s := self._clock.monotonic() - begun) > 0:
+                await self._clock.sleep(min(took_s, CALM_MAX_S))
             await self._wait(self._must_list, longest_s)
 
     def _living(self, listed: Sequence[Container]) -> list[Container]:
@@ -182,7 +194,7 @@ class Discovery:
             if event.action == "die":
                 self._dead[event.id] = self._clock.monotonic()
                 self._containers = self._containers and self._living(self._containers)
-                self._settle()
+                self._settle_soon()
         self._must_list.set()
 
     def _note_signal(self, event: Event) -> None:
@@ -193,7 +205,7 @@ class Discovery:
 
     def _note_stopping(self, event: Event) -> None:
         self._stopping[event.id] = self._clock.monotonic()  # the Engine's clock may be another
-        self._settle()
+        self._settle_soon()
 
     async def _clear_up(self) -> None:
         """Is a signal other than TERM the one by which its container is stopped?"""
@@ -213,8 +225,26 @@ class Discovery:
 
     def _settle(self) -> None:
         """Tell what is there; have the desired state follow it."""
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            settling.cancel()  # what it was to tell is told now
+        begun = self._clock.monotonic()
         self._look_at_all()
         self._follow()
+        now = self._clock.monotonic()
+        self._calm_until = now + min(now - begun, CALM_MAX_S)
+
+    def _settle_soon(self) -> None:
+        """At once, unless that was done just now."""
+        if self._clock.monotonic() >= self._calm_until:
+            self._settle()
+        elif self._settling is None:
+            self._settling = asyncio.create_task(self._settle_later(), name="discovered containers")
+
+    async def _settle_later(self) -> None:
+        await self._clock.sleep(self._calm_until - self._clock.monotonic())
+        self._settling = None
+        self._settle()
 
     def _look_at_all(self) -> None:
         if self._containers is None:
@@ -227,6 +257,7 @@ class Discovery:
             self._world.settings.domain,
             Way(docker.reach, docker.network, host),
             self._is_near,
+            self._descriptions,
         )
 
     def _follow(self) -> None:

@@ -70,6 +70,28 @@ class Described:
         return tuple(dict.fromkeys(c.port for c in self.service.claims if c.port is not None))
 
 
+class Descriptions:
+    """What containers say of themselves, read once for as long as they say the same.
+
+    Whoever looks at a thousand containers because of one reads the labels of one.
+    """
+
+    def __init__(self) -> None:
+        self._domain = ""
+        self._known: dict[str, tuple[Container, Described | None]] = {}
+
+    def of(self, containers: Iterable[Container], domain: str) -> list[Described]:
+        """Those of the containers that are the gateway's business; all others are forgotten."""
+        before = self._known if domain == self._domain else {}
+        self._domain, self._known = domain, {}
+        for container in containers:
+            known = before.get(container.id)
+            if known is None or known[0] != container:
+                known = container, describe(container, domain)
+            self._known[container.id] = known
+        return [found for _, found in self._known.values() if found is not None]
+
+
 def describe(container: Container, domain: str) -> Described | None:
     """What a container says of itself; None: it is none of the gateway's business."""
     if OWNER in container.labels or container.labels.get(COMPOSE_ONE_OFF) == "True":

@@ -10,7 +10,7 @@ from gateway.core.observed import RouteProblem, Trouble
 
 from .addresses import Place, Way, reached
 from .containers import Attachment, Container, DockerHealth, Run
-from .labels import Described, describe, differences, together
+from .labels import Described, Descriptions, differences, together
 
 _AILING = {
     DockerHealth.STARTING: "Docker's own health check has not passed yet",
@@ -42,8 +42,12 @@ def picture(
     domain: str,
     way: Way,
     is_near: Callable[[Attachment], bool],
+    descriptions: Descriptions | None = None,
 ) -> Picture:
-    """What these containers are. `stopping` are the ids of those that were told to end."""
+    """What these containers are. `stopping` are the ids of those that were told to end.
+
+    `descriptions` are those of the picture before.
+    """
     by_id = {c.id: c for c in containers}
     near: dict[tuple[str, bool], bool] = {}
 
@@ -54,11 +58,9 @@ def picture(
             near[key] = is_near(at)
         return near[key]
 
-    described = [
-        found
-        for c in containers
-        if c.run in (Run.RUNNING, Run.PAUSED) and (found := describe(c, domain)) is not None
-    ]
+    descriptions = descriptions or Descriptions()
+    running = (c for c in containers if c.run in (Run.RUNNING, Run.PAUSED))
+    described = descriptions.of(running, domain)
     services: list[Service] = []
     instances: dict[ServiceId, tuple[Instance, ...]] = {}
     known: dict[InstanceId, Container] = {}
@@ -96,6 +98,8 @@ def _servable(service: Service, places: Collection[Place | str]) -> Service:
     if not met:
         return service  # it keeps its routes for the time when it can be reached
     missing = set.intersection(*(set(place.missing) for place in met))
+    if not missing:
+        return service
     return replace(service, claims=tuple(c for c in service.claims if c.port not in missing))
 
 
