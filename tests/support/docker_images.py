@@ -24,7 +24,9 @@ PYTHON = "gateway-test/python:1"
 _FOLDERS = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr/bin", "usr/local/bin", "var")
 _LEFT_OUT = re.compile(
     r"(^|/)(__pycache__|tests?|idlelib|tkinter|turtledemo|lib2to3|pydoc_data|ensurepip"
-    r"|site-packages|dist-packages|config-\d[^/]*|_tkinter\.[^/]*\.so)(/|$)"
+    r"|site-packages|dist-packages|config-\d[^/]*|_tkinter\.[^/]*\.so"
+    # A distribution's word to its users not to use pip, which images are there for.
+    r"|EXTERNALLY-MANAGED)(/|$)"
 )
 # Loaded by name when it first looks up a host or a user; what binary wheels may count on.
 _BY_NAME = (
