@@ -14,6 +14,7 @@ import pytest
 
 from admin.providers.docker import endings, placing
 from admin.providers.docker.actions import own_address
+from admin.providers.docker.addresses import published_host
 from admin.providers.docker.containers import Attachment, DockerHealth, Publication, Run
 from admin.providers.docker.containers import Container as Listed
 from admin.providers.docker.create import document, networks_of
@@ -61,9 +62,10 @@ def of(**container: Any) -> Service:
 
 
 def asked(
-    service: Service = SERVICE, address: str | None = None, **settings: Any
+    service: Service = SERVICE, address: str | None = None, published_on: str | None = None
 ) -> dict[str, Any]:
-    return document(service, DockerSettings(**settings), {"gateway.owner": "me"}, address)
+    labels = {"gateway.owner": "me"}
+    return document(service, DockerSettings(), labels, address, published_on)
 
 
 # --- ownership -------------------------------------------------------------------------
@@ -193,7 +195,7 @@ def test_networks_that_lead_outside_come_first_and_the_gateways_own_is_joined_to
 
 def test_ports_are_published_only_where_that_is_how_instances_are_reached() -> None:
     assert "PortBindings" not in asked()["HostConfig"]
-    found = asked(reach=Reach.PUBLISHED, published_host="10.0.0.9")
+    found = asked(published_on="10.0.0.9")
     assert found["HostConfig"]["PortBindings"] == {
         "80/tcp": [{"HostIp": "10.0.0.9", "HostPort": ""}]
     }
@@ -213,9 +215,31 @@ def test_an_instance_is_where_its_service_is_reached() -> None:
     one = owned(listed(publications=published), "me")
     assert one is not None
     assert placing.instance_of(one, SERVICE, DockerSettings()) is None
-    found = placing.instance_of(one, SERVICE, DockerSettings(reach=Reach.PUBLISHED))
+    # On the address it has, whatever the configuration says by now.
+    settings = DockerSettings(reach=Reach.PUBLISHED, published_host="10.0.0.9")
+    found = placing.instance_of(one, SERVICE, settings)
     assert found is not None
     assert (found.host, found.port, found.ports) == ("127.0.0.1", 32768, {80: 32768})
+
+
+def test_one_that_was_made_before_ports_were_published_is_reached_as_before() -> None:
+    one = owned(listed(attachments=(Attachment("bridge", "10.1.0.2", 16),)), "me")
+    assert one is not None
+    found = placing.instance_of(one, SERVICE, DockerSettings(reach=Reach.PUBLISHED))
+    assert found is not None
+    assert (found.host, found.port, found.ports) == ("10.1.0.2", 80, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "host"),
+    [
+        (DockerSettings(), "127.0.0.1"),
+        (DockerSettings(socket="tcp://docker.example:2375"), "docker.example"),
+        (DockerSettings(socket="tcp://10.0.0.8:2375", published_host="10.0.0.9"), "10.0.0.9"),
+    ],
+)
+def test_published_ports_are_on_the_engines_machine(settings: DockerSettings, host: str) -> None:
+    assert published_host(settings) == host
 
 
 @pytest.mark.parametrize(

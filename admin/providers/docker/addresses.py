@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 
 from gateway.core.names import quote
-from gateway.runtime.settings import Reach
+from gateway.runtime.docker_url import docker_url
+from gateway.runtime.settings import DockerSettings, Reach
 
 from .containers import Attachment, Container, Publication
 
@@ -42,6 +43,16 @@ class Place:
     host: str
     ports: Mapping[int, int] = field(default_factory=dict)
     missing: Mapping[int, str] = field(default_factory=dict)
+
+
+def published_host(docker: DockerSettings) -> str:
+    """The host on whose ports containers are published, as the gateway calls it."""
+    return docker.published_host or docker_url(docker.socket).host or "127.0.0.1"
+
+
+def address_of(publication: Publication, published_host: str) -> str:
+    """Where a published port is reached: on its own address, if it has one."""
+    return published_host if publication.host_ip in ANY else publication.host_ip
 
 
 def reached(
@@ -91,20 +102,16 @@ def _published(container: Container, ports: Sequence[int], way: Way) -> Place | 
     missing = [port for port in ports if port not in found]
     if len(missing) == len(ports):
         return _nowhere(container, ports, way)
-    hosts = {_host(found[port], way): None for port in ports if port in found}
+    hosts = {address_of(found[port], way.published_host): None for port in ports if port in found}
     host = next(iter(hosts))
     why = {port: _nowhere(container, (port,), way) for port in missing}
     for port in ports:
-        if port in found and _host(found[port], way) != host:
+        if port in found and address_of(found[port], way.published_host) != host:
             why[port] = (
                 f"port {port} is published on another address than the container's other routed "
                 f"ports ({host}): publish them on the same"
             )
     return Place(host, {p: found[p].host_port for p in ports if p not in why}, why)
-
-
-def _host(publication: Publication, way: Way) -> str:
-    return way.published_host if publication.host_ip in ANY else publication.host_ip
 
 
 def _nowhere(container: Container, ports: Sequence[int], way: Way) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.core.container import Container, Mount, MountKind
 from gateway.core.model import Check, CheckKind, Launch, Service
-from gateway.runtime.settings import DockerSettings, Reach
+from gateway.runtime.settings import DockerSettings
 
 BRIDGE = "bridge"
 """The network of containers that are on no other; containers have no names there."""
@@ -82,8 +82,13 @@ def document(
     docker: DockerSettings,
     labels: Mapping[str, str],
     callers_address: str | None,
+    published_on: str | None,
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`. `callers_address`: where the links lead."""
+    """The body of `POST /containers/create`.
+
+    `callers_address` is where the links lead, `published_on` the address whose free ports
+    stand for its own; None: for none of them.
+    """
     launch = service.launch
     assert launch is not None
     assert launch.container is not None
@@ -107,10 +112,9 @@ def document(
         "HostConfig": _host_config(container, first.name, _hosts(launch, callers_address)),
         "NetworkingConfig": {"EndpointsConfig": {first.name: endpoint(first)}},
     }
-    if docker.reach is Reach.PUBLISHED:
-        address = docker.published_host or "127.0.0.1"
+    if published_on is not None:
         found["HostConfig"]["PortBindings"] = {
-            f"{port}/tcp": [{"HostIp": address, "HostPort": ""}] for port in ports
+            f"{port}/tcp": [{"HostIp": published_on, "HostPort": ""}] for port in ports
         }
     if container.stop_signal is not None:
         found["StopSignal"] = container.stop_signal

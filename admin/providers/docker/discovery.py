@@ -31,7 +31,7 @@ from gateway.core.model import InstanceId
 from gateway.core.state import State
 from gateway.runtime.settings import DockerSettings
 
-from .addresses import Way, is_near
+from .addresses import Way, is_near, published_host
 from .containers import Attachment, Container, Event
 from .engine import Engine, EngineError
 from .labels import Descriptions
@@ -250,12 +250,11 @@ class Discovery:
         if self._containers is None:
             return
         docker = self._docker
-        host = docker.published_host or self._engine.url.host or "127.0.0.1"
         self._picture = picture(
             self._containers,
             self._stopping.keys(),
             self._world.settings.domain,
-            Way(docker.reach, docker.network, host),
+            Way(docker.reach, docker.network, published_host(docker)),
             self._is_near,
             self._descriptions,
         )

@@ -6,15 +6,19 @@ words for people.
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Callable, Mapping
 
 from admin.providers.launching.progress import Stage
 from gateway.core.container import PullPolicy
+from gateway.core.hosts import is_ip
 from gateway.core.model import Service
 from gateway.core.names import quote
-from gateway.runtime.settings import DockerSettings
+from gateway.runtime.settings import DockerSettings, Reach
 
 from .actions import Actions, own_address
+from .addresses import published_host
 from .create import document, grace_of, networks_of
 from .credentials import auth_header, config_file
 from .engine import Engine, EngineError, EngineGone
@@ -78,8 +82,10 @@ class Maker:
         docker = self._settings()
         grace_s = grace_of(service.launch, docker)
         labels = labels_of(self._owner, service, slot, definition, grace_s)
-        address = await self._callers_address(service, docker)
-        return await self._actions.create(name, document(service, docker, labels, address))
+        callers = await self._callers_address(service, docker)
+        published = await _published_on(docker)
+        asked = document(service, docker, labels, callers, published)
+        return await self._actions.create(name, asked)
 
     async def start(self, container: str, service: Service) -> None:
         """Put it on its networks and start it."""
@@ -126,3 +132,22 @@ class Maker:
                 "connect the gateway, or set providers.docker.callers_address"
             )
         return found
+
+
+async def _published_on(docker: DockerSettings) -> str | None:
+    """On which address of the Engine's machine ports are published; the Engine takes no names."""
+    if docker.reach is not Reach.PUBLISHED:
+        return None
+    host = published_host(docker)
+    if is_ip(host):
+        return host
+    try:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise EngineError(
+            f"the host on which its ports are to be published, {quote(host)}, cannot be resolved: "
+            f"{error.strerror}; providers.docker.published_host says which"
+        ) from None
+    # IPv4 first: a program in a container listens on that in most cases.
+    return str(min(found, key=lambda one: one[0] is not socket.AF_INET)[4][0])

@@ -5,21 +5,25 @@ from __future__ import annotations
 from gateway.core.model import Instance, Service
 from gateway.runtime.settings import DockerSettings, Reach
 
+from .addresses import address_of, published_host
 from .containers import Container, DockerHealth, Run
 from .create import networks_of, routed_ports
 from .ownership import Owned
 
 
 def instance_of(one: Owned, service: Service, docker: DockerSettings) -> Instance | None:
-    """The instance; None: it has no address yet."""
+    """The instance; None: it has no address yet.
+
+    One that was made before ports were published is reached as before.
+    """
     ports = routed_ports(service)
-    if docker.reach is Reach.PUBLISHED:
-        published = {p.container_port: p.host_port for p in one.container.publications}
-        host = docker.published_host or "127.0.0.1"
-        if any(port not in published for port in ports):
+    found = {p.container_port: p for p in one.container.publications}
+    if docker.reach is Reach.PUBLISHED and ports and found:
+        if any(port not in found for port in ports):
             return None
-        first = published[ports[0]] if ports else 0
-        return Instance(one.instance, one.service, host, first, {p: published[p] for p in ports})
+        host = address_of(found[ports[0]], published_host(docker))
+        real = {port: found[port].host_port for port in ports}
+        return Instance(one.instance, one.service, host, real[ports[0]], real)
     address = _address(one.container, service, docker)
     if address is None:
         return None
