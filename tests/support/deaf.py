@@ -31,6 +31,7 @@ class Deaf:
         for thread in self._threads:
             thread.join()
         self._listening.close()
+        self.path.unlink()
 
     def _begin(self, target: Callable[..., None], *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments)
