@@ -6,14 +6,17 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from admin.providers.docker import engine as edge
+from admin.providers.docker import pulling
+from admin.providers.docker.actions import Actions
 from admin.providers.docker.containers import Event
+from admin.providers.docker.create import Joining
 from admin.providers.docker.engine import (
     Engine,
     EngineGone,
@@ -21,6 +24,10 @@ from admin.providers.docker.engine import (
     NoSuchThing,
     Presence,
 )
+from admin.providers.docker.following import Followers
+from admin.providers.docker.making import Maker
+from admin.providers.docker.pulling import Pulls
+from gateway.runtime.settings import DockerSettings
 from tests.support.clocks import FakeClock
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -232,3 +239,188 @@ def test_who_may_not_listen_is_told_once_and_the_engine_is_there(
         assert sum("tells no events" in r.getMessage() for r in caplog.records) == 1
 
     asyncio.run(go())
+
+
+GARBAGE = [
+    "",
+    "[1]",
+    "null",
+    "<html>",
+    '{"NetworkSettings": 7, "Config": [], "IPAM": 3}',
+    '{"Id": {}}',
+]
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_whatever_answers_a_launcher_it_is_an_error_of_the_engine_or_harmless(text: str) -> None:
+    async def go() -> None:
+        async with engine_with(answering(text)) as engine:
+            actions = Actions(engine, "me")
+            maker = Maker(engine, "me", DockerSettings, {})
+            for ask in (
+                lambda: actions.create("x", {}),
+                lambda: actions.networks_of("x"),
+                lambda: actions.ensure_network(Joining("n")),
+                lambda: actions.join("x", Joining("n")),
+                lambda: maker.id_of_ours("x"),
+            ):
+                with suppress(EngineGone):
+                    await ask()
+
+    asyncio.run(go())
+
+
+async def hang(request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def test_a_container_that_takes_too_long_to_make_is_no_engine_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(edge, "WORK_S", 0.2)
+        monkeypatch.setattr("admin.providers.docker.actions.WORK_S", 0.2)
+        async with engine_with(hang) as engine:
+            actions = Actions(engine, "me")
+            for ask in (
+                lambda: actions.create("x", {}),
+                lambda: actions.start("x"),
+                lambda: actions.remove("x"),
+            ):
+                with pytest.raises(EngineRefused, match="not got done within"):
+                    await ask()
+                assert engine.presence is not Presence.GONE
+        monkeypatch.setattr(edge, "ANSWER_S", 0.2)
+        async with engine_with(hang) as engine:
+            with pytest.raises(EngineGone):
+                await engine.containers()
+            assert engine.presence is Presence.GONE
+
+    asyncio.run(go())
+
+
+def test_a_stream_that_has_gone_silent_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(edge, "SILENT_S", 0.2)
+        clock, opened = FakeClock(1000.0), 0
+
+        async def be_silent(request: web.Request) -> web.StreamResponse:
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            return await hang(request)
+
+        async with engine_with(be_silent, clock) as engine:
+
+            def note() -> None:
+                nonlocal opened
+                opened += 1
+
+            engine.on_open(note)
+            following = asyncio.create_task(engine.run())
+            async with asyncio.timeout(20):
+                while opened < 3:
+                    await clock.advance(1.0)
+                    await asyncio.sleep(0.01)
+            assert engine.presence is Presence.UP
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    asyncio.run(go())
+
+
+def test_what_an_engine_or_a_registry_says_is_harmless_to_show() -> None:
+    async def go() -> None:
+        text = json.dumps({"message": "\x1b[2Jgone\nerror fake line " + "x" * 100_000})
+        async with engine_with(answering(text, 500)) as engine:
+            with pytest.raises(EngineRefused) as caught:
+                await engine.containers()
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 10_000
+
+    asyncio.run(go())
+
+
+async def nobody(image: str) -> str | None:
+    return None
+
+
+def test_a_registry_that_does_not_answer_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def go() -> None:
+        monkeypatch.setattr(pulling, "STALLED_S", 0.2)
+
+        async def begin(request: web.Request) -> web.StreamResponse:
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            await answer.write(b'{"status": "Pulling"}\n')
+            return await hang(request)
+
+        async with engine_with(begin) as engine:
+            with pytest.raises(EngineRefused, match=r"nothing was heard of it for 0\.2 s"):
+                await Pulls(engine, nobody).pull("box:1", None)
+            assert engine.presence is not Presence.GONE
+
+    asyncio.run(go())
+
+
+def test_a_pull_goes_on_as_long_as_somebody_waits_for_it_and_no_longer() -> None:
+    async def go() -> None:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def begin(request: web.Request) -> web.StreamResponse:
+            asked.set()
+            answer = web.StreamResponse()
+            await answer.prepare(request)
+            with suppress(ConnectionError):
+                while True:
+                    await answer.write(b"{}\n")
+                    await asyncio.sleep(0.01)
+            ended.set()
+            return answer
+
+        async with engine_with(begin) as engine:
+            pulls = Pulls(engine, nobody)
+            first, second = (asyncio.create_task(pulls.pull("box:1", None)) for _ in range(2))
+            await asked.wait()
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            assert pulls.words("box:1", None) is not None
+            second.cancel()
+            async with asyncio.timeout(20):
+                await ended.wait()
+            await asyncio.gather(second, return_exceptions=True)
+            assert pulls.words("box:1", None) is None
+
+    asyncio.run(go())
+
+
+def test_a_disk_without_room_for_output_is_no_engine_that_is_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    frame = b"2026-01-02T03:04:05.5Z a line\n"
+    output = b"\1\0\0\0" + len(frame).to_bytes(4, "big") + frame
+
+    async def go() -> None:
+        seen: list[Presence] = []
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if request.path.endswith("/logs"):
+                return web.Response(body=output)
+            return web.json_response(
+                {"Id": "abc", "State": {"Running": True}, "Config": {"Tty": False}}
+            )
+
+        async with engine_with(handle) as engine:
+            engine.on_change(lambda: seen.append(engine.presence))
+            followers = Followers(engine)
+            followers.follow("abc", Path("/dev/full"))
+            async with asyncio.timeout(20):
+                while not caplog.records:
+                    await asyncio.sleep(0.01)
+            await followers.close()
+        assert seen == [Presence.UP]
+
+    caplog.set_level("WARNING", "admin.providers.docker.following")
+    asyncio.run(go())
+    (record,) = caplog.records
+    assert record.getMessage() == "the output of abc is not kept: No space left on device"

@@ -9,6 +9,7 @@ import pytest
 
 from admin.clock import SystemClock
 from admin.probes import Inside, NotAsked, Question, probe
+from admin.providers.docker.containers import Event
 from admin.providers.docker.engine import Engine
 from admin.providers.docker.execs import Execs
 from gateway.core.model import CheckKind
@@ -70,6 +71,37 @@ def test_a_command_that_hangs_is_not_begun_again_while_it_runs(docker: RealEngin
             await asyncio.sleep(0.05)
 
     with_execs(docker, work)
+
+
+def test_nothing_is_kept_of_a_container_that_ended_while_its_command_hung(
+    docker: RealEngine,
+) -> None:
+    container = docker.run(BUSYBOX, "sleep", "1000")
+
+    async def main() -> None:
+        engine = Engine(docker.url, SystemClock())
+        execs, ended = Execs(engine), asyncio.Event()
+
+        def note(event: Event) -> None:
+            if (event.id, event.action) == (container, "die"):
+                ended.set()
+
+        engine.on_event(note)
+        following = asyncio.create_task(engine.run(60.0))
+        try:
+            slow = question(execs, container, "sleep", "1000", timeout_s=0.5)
+            assert await probe(slow) is not None
+            assert list(execs._open) == [container]
+            docker("rm", "-f", container)
+            async with asyncio.timeout(20):
+                await ended.wait()
+            assert not execs._open
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await engine.close()
+
+    asyncio.run(main())
 
 
 def test_a_container_that_is_gone_does_not_pass(docker: RealEngine) -> None:

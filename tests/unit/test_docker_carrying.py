@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from admin.providers.docker.actions import NameTaken
 from admin.providers.docker.carrying import Work
-from admin.providers.docker.engine import Engine, EngineError, EngineGone
+from admin.providers.docker.engine import Engine, EngineError, EngineGone, NoSuchThing
 from admin.providers.docker.following import Followers
 from admin.providers.docker.listing import Listing
 from admin.providers.docker.making import Maker
@@ -26,6 +27,7 @@ class StandIn:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.hangs = False
+        self.is_being_made = False
         self.is_listed = asyncio.Event()
         self.made: list[str] = []
         self.told: list[str] = []
@@ -48,6 +50,8 @@ class StandIn:
         self.made.append("started")
 
     async def id_of_ours(self, name: str) -> str | None:
+        if self.is_being_made:
+            raise NoSuchThing(404, "no such container")
         return None
 
     async def wait_next(self) -> None:
@@ -136,6 +140,22 @@ def test_an_engine_that_is_gone_is_no_failure_of_the_instance() -> None:
 
     assert asyncio.run(play(EngineGone("away"))) == []
     assert asyncio.run(play(EngineError("no"))) == ["web@1 cannot be started: no"]
+
+
+def test_a_name_that_the_engine_has_taken_for_what_it_is_still_making_is_nobody_elses() -> None:
+    async def play(is_being_made: bool) -> list[str]:
+        stage = StandIn()
+        stage.error, stage.is_being_made = NameTaken(409, "in use"), is_being_made
+        stage.is_listed.set()
+        work = stage.work()
+        work.make(SERVICE, 0, "d", is_first=True)
+        await settle()
+        await work.close()
+        return stage.told
+
+    assert asyncio.run(play(is_being_made=True)) == []
+    (told,) = asyncio.run(play(is_being_made=False))
+    assert "taken by a container that is not the gateway's" in told
 
 
 def test_the_end_of_the_gateway_ends_what_is_under_way() -> None:

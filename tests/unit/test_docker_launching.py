@@ -242,6 +242,25 @@ def test_published_ports_are_on_the_engines_machine(settings: DockerSettings, ho
     assert published_host(settings) == host
 
 
+def test_an_instance_on_a_network_without_ipv4_is_reached_by_ipv6() -> None:
+    both = (Attachment("edge", "fd00::2", 64), Attachment("edge", "10.2.0.2", 16))
+    for attachments, host in ((both, "10.2.0.2"), (both[:1], "fd00::2")):
+        one = owned(listed(attachments=attachments), "me")
+        assert one is not None
+        found = placing.instance_of(one, SERVICE, DockerSettings())
+        assert found is not None
+        assert found.host == host
+
+
+def test_of_a_port_that_is_published_twice_the_first_one_is_taken_as_for_found_containers() -> None:
+    twice = (Publication(80, "0.0.0.0", 32768), Publication(80, "::", 32769))
+    one = owned(listed(publications=twice), "me")
+    assert one is not None
+    found = placing.instance_of(one, SERVICE, DockerSettings(reach=Reach.PUBLISHED))
+    assert found is not None
+    assert found.ports == {80: 32768}
+
+
 @pytest.mark.parametrize(
     ("container", "words"),
     [
@@ -272,6 +291,7 @@ def test_what_the_engine_has_against_a_container_is_told(
             1.5,
         ),
         ({"ExitCode": "x", "StartedAt": 7, "FinishedAt": None}, "ended after 0.0 s", 0.0),
+        ({"ExitCode": 127, "StartedAt": "0001-01-01T00:00:00Z"}, "after 0.0 s", 0.0),
     ],
 )
 def test_an_end_is_told_in_words(state: dict[str, Any], words: str, lived_s: float) -> None:

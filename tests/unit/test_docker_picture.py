@@ -177,6 +177,23 @@ def test_a_name_that_cannot_be_one_is_a_problem_of_each_route() -> None:
     assert "gateway.service" in found.problems[0].message
 
 
+@pytest.mark.parametrize("name", ["\x1b[2Jevil\n", "x" * 100_000, "a/b", "\u202e"])
+@pytest.mark.parametrize("route", ["a.local", "no!route", None])
+def test_a_name_that_cannot_be_one_goes_nowhere_and_is_shown_harmless(
+    name: str, route: str | None
+) -> None:
+    # Labels may be those of an image: whoever made it is a stranger.
+    label = {"gateway.routing.prt_80": "x"} if route is None else {"gateway.routing.port_80": route}
+    for key in ("gateway.service", "com.docker.compose.project"):
+        found = seen(container(labels={**label, key: name}))
+        assert (found.services, found.instances) == ((), {})
+        assert Trouble.INVALID_NAME in [p.reason for p in found.problems]
+        for problem in found.problems:
+            for text in (problem.route, problem.service, problem.message, problem.where):
+                assert text.isprintable()
+                assert len(text) < 1000
+
+
 def test_of_containers_that_differ_the_newest_counts_and_the_others_are_told() -> None:
     old = container(1, labels={"gateway.routing.port_80": "old.local;both.local"})
     new = container(2, labels={"gateway.routing.port_8080": "both.local"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,11 @@ def test_files_of_variables_come_from_allowed_folders_only(tmp_path: Path) -> No
             env_file(path, folders)
     with pytest.raises(ValueError, match="env_files"):
         env_file("a.env", [])
+
+
+def test_a_folder_named_as_a_file_of_variables_leaves_nothing_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    for _ in range(10):
+        with pytest.raises(ValueError, match="cannot be read"):
+            env_file(".", [str(tmp_path)])
+    assert os.listdir("/proc/self/fd") == before

@@ -265,6 +265,17 @@ def test_a_restart_and_a_grace_are_read_as_for_every_service() -> None:
 @pytest.mark.parametrize(
     "value", [None, 7, True, "x", ["x"], [None], {"x": {}}, [{"a": "b"}], [[]]]
 )
+@pytest.mark.parametrize("option", ["size", "mode"])
+def test_whatever_stands_behind_an_option_of_memory_is_read_or_refused(
+    option: str, value: object
+) -> None:
+    mount = {"type": "tmpfs", "target": "/run", "tmpfs": {option: value}}
+    outcome({"services": {"web": {"image": "box:1", "volumes": [mount]}}})
+
+
+@pytest.mark.parametrize(
+    "value", [None, 7, True, "x", ["x"], [None], {"x": {}}, [{"a": "b"}], [[]]]
+)
 @pytest.mark.parametrize("key", container_keys.UNDERSTOOD)
 def test_whatever_stands_behind_a_key_is_read_or_refused(key: str, value: object) -> None:
     outcome(

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from .create import Joining, endpoint
-from .engine import CONNECT_S, Engine, EngineRefused, NoSuchThing
+from .engine import CONNECT_S, WORK_S, Engine, EngineRefused, NoSuchThing
 from .labels import OWNER
 
 _BEYOND_GRACE_S = 30.0
@@ -35,17 +35,17 @@ class Actions:
     async def create(self, name: str, document: Mapping[str, Any]) -> str:
         """Make a container; its id. Raises `NameTaken`."""
         try:
-            with self._engine.asking() as docker:
+            with self._engine.reading(for_work=True) as docker:
                 made = await docker.containers.create(dict(document), name=name)
+                return str(made.id)
         except EngineRefused as refused:
             if refused.status == 409:
                 raise NameTaken(409, str(refused)) from None
             raise
-        return made.id
 
     async def start(self, container: str) -> None:
         """Start it; one that runs is left alone."""
-        with self._engine.asking() as docker:
+        with self._engine.asking(for_work=True) as docker:
             await docker.containers.container(container).start()
 
     async def stop(self, container: str, grace_s: float) -> None:
@@ -63,8 +63,10 @@ class Actions:
     async def remove(self, container: str) -> None:
         """Remove it with its own volumes, running or not."""
         try:
-            with self._engine.asking() as docker:
-                await docker.containers.container(container).delete(force=True, v=True)
+            with self._engine.asking(for_work=True) as docker:
+                limits = aiohttp.ClientTimeout(total=WORK_S, sock_connect=CONNECT_S)
+                one = docker.containers.container(container)
+                await one.delete(force=True, v=True, timeout=limits)
         except NoSuchThing:
             return
         except EngineRefused as refused:
@@ -83,7 +85,7 @@ class Actions:
                     f"{network.name}), or change the template or providers.docker.network",
                 ) from None
         try:
-            with self._engine.asking() as docker:
+            with self._engine.reading() as docker:
                 await docker.networks.create(
                     {
                         "Name": network.name,
@@ -99,16 +101,15 @@ class Actions:
         return await self._network(network.name)
 
     async def _network(self, name: str) -> Mapping[str, Any]:
-        with self._engine.asking() as docker:
-            found: Mapping[str, Any] = await (await docker.networks.get(name)).show()
-        return found
+        with self._engine.reading() as docker:
+            return dict(await (await docker.networks.get(name)).show())
 
     async def join(self, container: str, network: Joining) -> None:
         """Put a container on one more network; it may be there already."""
         await self.ensure_network(network)
         body = {"Container": container, "EndpointConfig": endpoint(network)}
         try:
-            with self._engine.asking() as docker:
+            with self._engine.reading() as docker:
                 await (await docker.networks.get(network.name)).connect(body)
         except EngineRefused as refused:
             if "already exists" not in str(refused):
@@ -117,7 +118,8 @@ class Actions:
     async def networks_of(self, container: str) -> frozenset[str]:
         """The networks that a container is on, or will be on once it is started."""
         found = await self._engine.inspect(container)
-        return frozenset(found.get("NetworkSettings", {}).get("Networks") or {})
+        with self._engine.reading():
+            return frozenset(found["NetworkSettings"]["Networks"] or {})
 
 
 def own_address(network: Mapping[str, Any]) -> str | None:
@@ -125,8 +127,10 @@ def own_address(network: Mapping[str, Any]) -> str | None:
 
     Nothing is sent: the system is asked from which address packets would go there.
     """
-    config = network.get("IPAM", {}).get("Config") or []
-    for subnet in (one.get("Subnet") for one in config if isinstance(one, dict)):
+    management = network.get("IPAM")
+    config = management.get("Config") if isinstance(management, dict) else None
+    known = config if isinstance(config, list) else []
+    for subnet in (one.get("Subnet") for one in known if isinstance(one, dict)):
         try:
             inside = ip_network(str(subnet))
             family = socket.AF_INET if inside.version == 4 else socket.AF_INET6

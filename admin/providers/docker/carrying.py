@@ -23,7 +23,7 @@ from gateway.core.names import quote
 from . import endings
 from .actions import NameTaken
 from .containers import SHORT, Run
-from .engine import Engine, EngineError, EngineGone
+from .engine import Engine, EngineError, EngineGone, NoSuchThing
 from .following import Followers
 from .listing import Listing
 from .making import Maker
@@ -155,6 +155,7 @@ class Work:
             await asyncio.sleep(AGAIN_S)
         except Exception:
             log.exception("what is done with the container %s broke", name)
+            await asyncio.sleep(AGAIN_S)
         finally:
             # The list after it shows what it did; until then it counts as under way.
             await self._listing.wait_next()
@@ -203,6 +204,13 @@ class Work:
         await self._listing.wait_next()
         if name in self._listing.names:
             return
+        try:
+            if await self._maker.id_of_ours(name) is not None:
+                return
+        except NoSuchThing:
+            # The name is taken before there is a container: the Engine is still making it.
+            await asyncio.sleep(AGAIN_S)
+            return
         what = (
             f"cannot be started: the name {quote(name)} is taken by a container that is not the "
             "gateway's; rename or remove it"
@@ -218,7 +226,9 @@ class Work:
 
     async def _bury(self, one: Owned, is_failure: bool) -> None:
         if is_failure and one.id not in self.ended:
-            ended = endings.ending_of(await self._engine.inspect(one.id))
+            inspected = await self._engine.inspect(one.id)
+            with self._engine.reading():
+                ended = endings.ending_of(inspected)
             file = self._file_of(one)
             await self._followers.finish(one.id, file, LAST_WORDS_S)
             output = logs.tail(file, OUTPUT_LINES)

@@ -30,7 +30,8 @@ def ending_of(inspected: Mapping[str, Any]) -> Ending:
     state = inspected.get("State") or {}
     code = state.get("ExitCode")
     code = code if type(code) is int else None
-    lived_s = max(0.0, _time(state.get("FinishedAt")) - _time(state.get("StartedAt")))
+    began, over = _time(state.get("StartedAt")), _time(state.get("FinishedAt"))
+    lived_s = max(0.0, over - began) if began > 0 else 0.0  # the year 1: never
     if code is not None and code > _FROM_SIGNAL and _is_signal(code - _FROM_SIGNAL):
         words = words_of_end(_FROM_SIGNAL - code, lived_s)
     else:

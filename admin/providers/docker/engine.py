@@ -33,12 +33,18 @@ log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 ANSWER_S = 30.0
 """For answers that come at once; whoever pulls or waits asks without a limit."""
+WORK_S = 300.0
+"""For making, starting and removing a container: some storages copy a whole image for it."""
+SILENT_S = 60.0
+"""Events of which nothing is heard for so long are asked for anew: a connection through a network
+may be gone without a word."""
 CALM_S = 5.0
 """A stream of events that lived so long is opened again at once."""
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Between attempts to reach an Engine that is gone; the last one for ever."""
 EVENT_BYTES_MAX = 4 << 20
 """An event holds all labels of its container; a longer one ends the connection."""
+_MESSAGE_MAX = 4000
 STRANGE = "what answers there is no Docker Engine"
 CONTAINER_EVENTS = (
     "create",
@@ -68,7 +74,14 @@ class Presence(Enum):
 
 
 class EngineError(Exception):
-    """What the Engine could or would not do; the message is for people."""
+    """What the Engine could or would not do; the message is for people.
+
+    Much of it is what somebody else wrote, a registry or a program: it is made harmless.
+    """
+
+    def __init__(self, message: str) -> None:
+        text = " ".join(message[:_MESSAGE_MAX].split())
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
 
 class EngineGone(EngineError):  # noqa: N818 - says what happened
@@ -94,6 +107,8 @@ class Engine:
         self.url = docker_url(url)
         self._clock = clock
         self._client: aiodocker.Docker | None = None
+        self._patient: aiodocker.Docker | None = None
+        """Its answers may take `WORK_S`."""
         self._connector: aiohttp.BaseConnector | None = None
         self._presence = Presence.UNKNOWN
         self._problem: str | None = None
@@ -129,20 +144,23 @@ class Engine:
         self._on_event.append(watcher)
 
     @contextmanager
-    def asking(self) -> Iterator[aiodocker.Docker]:
-        """The client, for one question.
+    def asking(self, *, for_work: bool = False) -> Iterator[aiodocker.Docker]:
+        """The client, for one question; `for_work`: the answer may take `WORK_S`.
 
         What goes wrong is raised as `EngineGone`, `EngineRefused` or `NoSuchThing`.
         """
         try:
-            yield self.client
+            yield self.patient if for_work else self.client
         except aiodocker.DockerError as error:
             if error.status >= 900:  # aiodocker's own: it could not connect
                 raise self._gone(_without_address(error.message)) from None
             self._note(None)
             kind = NoSuchThing if error.status == 404 else EngineRefused
             raise kind(error.status, error.message) from None
-        except TimeoutError:
+        except TimeoutError as error:
+            if for_work and not isinstance(error, aiohttp.ServerTimeoutError):
+                # This it does not get done; what else it does will be seen.
+                raise EngineRefused(0, f"it has not got done within {WORK_S:g} s") from None
             raise self._gone("it does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._gone(str(error) or type(error).__name__) from None
@@ -152,9 +170,9 @@ class Engine:
             self._note(None)
 
     @contextmanager
-    def _reading(self) -> Iterator[aiodocker.Docker]:
-        """`asking`, where aiodocker takes an answer for what it ought to be."""
-        with self.asking() as docker:
+    def reading(self, *, for_work: bool = False) -> Iterator[aiodocker.Docker]:
+        """`asking`, where an answer is taken for what it ought to be."""
+        with self.asking(for_work=for_work) as docker:
             try:
                 yield docker
             except (ValueError, LookupError, TypeError, AttributeError):
@@ -164,40 +182,54 @@ class Engine:
     def client(self) -> aiodocker.Docker:
         """The client itself, made when first asked for; errors as `asking` raises them."""
         if self._client is None:
+            self._client = self._made(ANSWER_S)
+        return self._client
+
+    @property
+    def patient(self) -> aiodocker.Docker:
+        """The same for what takes long."""
+        if self._patient is None:
+            self._patient = self._made(WORK_S)
+        return self._patient
+
+    def _made(self, total_s: float) -> aiodocker.Docker:
+        path = self.url.path
+        if self._connector is None:
             # Whoever follows the output of many containers holds as many connections.
-            path = self.url.path
             self._connector = (
                 aiohttp.TCPConnector(limit=0)
                 if path is None
                 else aiohttp.UnixConnector(path, limit=0)
             )
-            self._client = aiodocker.Docker(
-                f"http{str(self.url).removeprefix('tcp')}" if path is None else "unix://localhost",
-                connector=self._connector,
-                timeout=aiohttp.ClientTimeout(total=ANSWER_S, sock_connect=CONNECT_S),
-            )
-        return self._client
+        return aiodocker.Docker(
+            f"http{str(self.url).removeprefix('tcp')}" if path is None else "unix://localhost",
+            connector=self._connector,
+            timeout=aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_S),
+        )
 
     async def close(self) -> None:
         """Give up all connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-        if self._connector is not None:
-            await self._connector.close()
+        clients = self._client, self._patient
+        self._client = self._patient = None
+        for client in clients:
+            if client is not None:
+                await client.close()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            await connector.close()
 
     # --- questions --------------------------------------------------------------------------
 
     async def ping(self) -> str:
         """The Engine's version."""
-        with self._reading() as docker:
+        with self.reading() as docker:
             return str((await docker.version()).get("Version", "?"))
 
     async def containers(
         self, *, include_stopped: bool = False, labels: Sequence[str] = ()
     ) -> tuple[Container, ...]:
         """The containers that run (or all), with these labels: `name`, or `name=value`."""
-        with self._reading() as docker:
+        with self.reading() as docker:
             listed = await docker.containers.list(
                 all=include_stopped, filters=json.dumps({"label": list(labels)})
             )
@@ -207,7 +239,7 @@ class Engine:
 
     async def inspect(self, container: str) -> Mapping[str, Any]:
         """All that the Engine knows of a container. Raises `NoSuchThing`."""
-        with self._reading() as docker:
+        with self.reading() as docker:
             return (await docker.containers.get(container))._container
 
     # --- events -----------------------------------------------------------------------------
@@ -250,7 +282,7 @@ class Engine:
             "event": [*CONTAINER_EVENTS, *NETWORK_EVENTS],
         }
         params = {"since": f"{since:.9f}", "filters": json.dumps(filters)}
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENT_S)
         with self.asking() as docker:
             # aiodocker's own subscription does not tell when it begins.
             async with docker.session.get(

@@ -28,8 +28,7 @@ def env_file(path: str, folders: Sequence[str]) -> str:
             if not any(found.is_relative_to(one) for one in allowed):
                 continue
             is_allowed = True
-            fd = os.open(found, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-            with os.fdopen(fd, "rb") as file:
+            with open(found, "rb", opener=_open) as file:
                 return _text(file.read(BYTES_MAX + 1))
         except FileNotFoundError:
             continue
@@ -38,6 +37,11 @@ def env_file(path: str, folders: Sequence[str]) -> str:
     if not is_allowed:
         raise ValueError(f"only files in {', '.join(map(str, allowed))} may be named here")
     raise FileNotFoundError(path)
+
+
+def _open(path: str, flags: int) -> int:
+    """Nothing is followed any more, and nothing waited for."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _text(data: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from admin.probes import OUTPUT_MAX, NotAsked, last_words
 
+from .containers import Event
 from .engine import Engine, EngineGone, EngineRefused, NoSuchThing
 
 STDOUT, STDERR = 1, 2
@@ -32,6 +33,7 @@ class Execs:
         self._engine = engine
         self._open: dict[str, Running] = {}
         """By container: what has not been seen to end."""
+        engine.on_event(self._note)
 
     async def run(self, container: str, command: Sequence[str]) -> str | None:
         """None: it ended with 0; else why that is no pass. Raises `NotAsked`."""
@@ -40,18 +42,24 @@ class Execs:
                 return "the command of the check before has not ended yet"
             return await self._run(container, command)
         except NoSuchThing:
+            self._open.pop(container, None)
             return "its container is gone"
         except EngineRefused as refused:
             return f"the command cannot be run: {refused}"
         except EngineGone as gone:
             raise NotAsked(str(gone)) from None
 
+    def _note(self, event: Event) -> None:
+        """With its container a command ends too, and perhaps nobody asks again."""
+        if event.kind == "container" and event.action in ("die", "destroy"):
+            self._open.pop(event.id, None)
+
     async def _still_runs(self, container: str) -> bool:
         begun = self._open.get(container)
         if begun is None:
             return False
         try:
-            with self._engine.asking():
+            with self._engine.reading():
                 runs = bool((await begun.inspect()).get("Running"))
         except NoSuchThing:
             runs = False  # with its container it is forgotten too
@@ -62,7 +70,7 @@ class Execs:
     async def _run(self, container: str, command: Sequence[str]) -> str | None:
         # Which of the two came first is not told: what it said of errors says more.
         kept = {STDOUT: b"", STDERR: b""}
-        with self._engine.asking() as docker:
+        with self._engine.reading() as docker:
             begun = await docker.containers.container(container).exec(command)
             self._open[container] = begun
             async with begun.start(detach=False) as output:

@@ -14,7 +14,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,9 +27,15 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 1.0
 """Between attempts to follow a container that runs."""
+NO_ROOM_S = 10.0
+"""The same when what it writes cannot be kept."""
 _HEADER = 8
 _FRAME_MAX = 1 << 20
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z ?")
+
+
+class NotKeptError(Exception):
+    """What a container writes cannot be read, or has no place."""
 
 
 class Frames:
@@ -114,6 +120,7 @@ class Followers:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow_always(self, container: str, file: Path) -> None:
+        is_told = False
         while True:
             try:
                 has_terminal = (await self._look(container))[1]
@@ -124,18 +131,24 @@ class Followers:
                 return
             except EngineError as error:
                 log.debug("the output of the container %s: %s", container[:12], error)
-            except (OSError, ValueError) as error:
-                log.warning("the output of the container %s is not kept: %s", container[:12], error)
-                return
+            except NotKeptError as error:
+                if not is_told:
+                    log.warning("the output of %s is not kept: %s", container[:12], error)
+                is_told = True
+                await asyncio.sleep(NO_ROOM_S)
             await asyncio.sleep(AGAIN_S)
 
     async def _look(self, container: str) -> tuple[bool, bool]:
         found = await self._engine.inspect(container)
-        return bool(found["State"].get("Running")), bool(found["Config"].get("Tty"))
+        with self._engine.reading():
+            return bool(found["State"].get("Running")), bool(found["Config"].get("Tty"))
 
     async def _follow(self, container: str, has_terminal: bool, file: Path) -> None:
         """Until the stream ends."""
-        fd, last = _open(file)
+        # A disk without room is not an Engine that is gone: `asking` must not take the one for the
+        # other.
+        with _keeping():
+            fd, last = _open(file)
         try:
             frames = Frames(has_terminal)
             limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
@@ -152,12 +165,22 @@ class Followers:
                     if answer.status != 200:
                         raise aiodocker.DockerError(answer.status, (await answer.text())[:500])
                     async for chunk in answer.content.iter_any():
-                        new = [(at, data) for at, data in frames.take(chunk) if at > last]
-                        if new:
-                            last = new[-1][0]
-                            _write(fd, b"".join(data for _, data in new), last)
+                        with _keeping():
+                            new = [(at, data) for at, data in frames.take(chunk) if at > last]
+                            if new:
+                                last = new[-1][0]
+                                _write(fd, b"".join(data for _, data in new), last)
         finally:
             os.close(fd)
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """What is wrong with a file, or with what is to be written, as `NotKeptError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise NotKeptError(getattr(error, "strerror", None) or str(error)) from None
 
 
 def _open(file: Path) -> tuple[int, int]:

@@ -97,10 +97,13 @@ def describe(container: Container, domain: str) -> Described | None:
     if OWNER in container.labels or container.labels.get(COMPOSE_ONE_OFF) == "True":
         return None
     application, name = _names(container.labels, container.name)
+    names = [_invalid(APPLICATION, application), _invalid(SERVICE, name)]
+    invalid = [message for message in names if message is not None]
     own = {k: v for k, v in container.labels.items() if k not in _NAMES}
     if not _is_meant(own):
         return None
-    sid = ServiceId(f"{application}/{name}")
+    # Who cannot be called so is shown all the same.
+    sid = ServiceId(f"{_shown(application)}/{_shown(name)}")
     findings = Findings()
     read = labels.read_labels(plain(own, findings), (), findings)
     sticky = read.single.get(labels.STICKY)
@@ -111,11 +114,12 @@ def describe(container: Container, domain: str) -> Described | None:
     check = read_check(read, None, (), findings, is_routed=bool(read.ports), is_launched=True)
     claims = [p.claim for p in placed]
     problems = [p for found in findings.problems for p in _of_label(container, sid, claims, found)]
-    for what, text in ((APPLICATION, application), (SERVICE, name)):
-        try:
-            service_name(text)
-        except ValueError as error:
-            problems += _of_name(container, sid, claims, what, text, error)
+    where = _shown(container.name)
+    problems += (
+        RouteProblem(route, sid, Trouble.INVALID_NAME, message, where)
+        for message in invalid
+        for route in dict.fromkeys(c.route for c in claims) or [where]
+    )
     service = Service(
         application=application,
         name=name,
@@ -198,22 +202,13 @@ def _shown(text: str) -> str:
     return shown if shown.isprintable() else ascii(shown)
 
 
-def _of_name(
-    container: Container,
-    sid: ServiceId,
-    claims: Iterable[Claim],
-    what: str,
-    text: str,
-    error: ValueError,
-) -> Iterator[RouteProblem]:
-    for claim in claims:
-        yield RouteProblem(
-            claim.route,
-            sid,
-            Trouble.INVALID_NAME,
-            f"{quote(text)} cannot be a name here: {error}; give the container the label {what}",
-            container.name,
-        )
+def _invalid(what: str, text: str) -> str | None:
+    """Why what stands in a label, or instead of it, cannot be a name."""
+    try:
+        service_name(text)
+    except ValueError as error:
+        return f"{quote(text)} cannot be a name here: {error}; give the container the label {what}"
+    return None
 
 
 def is_checked_on(check: Check | None, port: int) -> bool:

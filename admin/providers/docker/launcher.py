@@ -310,6 +310,8 @@ class DockerLauncher:
         """With a container that was made and not started, or has ended."""
         if one.container.name in self._work.tasks or one.instance in todo.halts:
             return
+        if one.container.run is Run.REMOVING:
+            return  # that goes on by itself
         if one.is_over:
             is_wanted = service is not None and not service.leaving
             is_current = is_wanted and one.definition == self._definition_of(service)

@@ -104,10 +104,11 @@ class Maker:
         await self._actions.remove(container)
 
     async def id_of_ours(self, name: str) -> str | None:
-        """The id of the container of this name, if it is the gateway's."""
+        """The id of the container of this name, if it is the gateway's. Raises `NoSuchThing`."""
         found = await self._engine.inspect(name)
-        is_ours = (found["Config"]["Labels"] or {}).get(OWNER) == self._owner
-        return str(found["Id"]) if is_ours else None
+        with self._engine.reading():
+            is_ours = (found["Config"]["Labels"] or {}).get(OWNER) == self._owner
+            return str(found["Id"]) if is_ours else None
 
     async def close(self) -> None:
         """Give up what is pulled."""

@@ -6,7 +6,7 @@ from gateway.core.model import Instance, Service
 from gateway.runtime.settings import DockerSettings, Reach
 
 from .addresses import address_of, published_host
-from .containers import Container, DockerHealth, Run
+from .containers import Container, DockerHealth, Publication, Run
 from .create import networks_of, routed_ports
 from .ownership import Owned
 
@@ -17,7 +17,9 @@ def instance_of(one: Owned, service: Service, docker: DockerSettings) -> Instanc
     One that was made before ports were published is reached as before.
     """
     ports = routed_ports(service)
-    found = {p.container_port: p for p in one.container.publications}
+    found: dict[int, Publication] = {}
+    for publication in one.container.publications:
+        found.setdefault(publication.container_port, publication)
     if docker.reach is Reach.PUBLISHED and ports and found:
         if any(port not in found for port in ports):
             return None
@@ -31,7 +33,10 @@ def instance_of(one: Owned, service: Service, docker: DockerSettings) -> Instanc
 
 
 def _address(container: Container, service: Service, docker: DockerSettings) -> str | None:
-    by_network = {a.network: a.address for a in container.attachments if ":" not in a.address}
+    # IPv4 before IPv6, as fewer programs listen on the latter.
+    by_network: dict[str, str] = {}
+    for attachment in sorted(container.attachments, key=lambda a: ":" in a.address):
+        by_network.setdefault(attachment.network, attachment.address)
     wanted = [n.name for n in networks_of(service, docker)]
     if docker.network is not None:
         wanted.insert(0, docker.network)

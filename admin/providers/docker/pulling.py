@@ -1,13 +1,14 @@
 """Fetching images: one pull for all instances that wait for it, with its progress.
 
 A pull outlives nobody: whoever waits may be cancelled, the pull goes on as long as
-somebody does.
+somebody does. A registry that does not answer is no Engine that is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,7 @@ class Pulls:
         self._engine = engine
         self._credentials = credentials
         self._running: dict[tuple[str, str], tuple[Pull, asyncio.Task[None]]] = {}
+        self._waiting: Counter[tuple[str, str]] = Counter()
 
     def words(self, image: str, platform: str | None) -> str | None:
         """How far the pull of an image is; None: it is not pulled."""
@@ -83,12 +85,26 @@ class Pulls:
     async def pull(self, image: str, platform: str | None) -> None:
         """Fetch it. Raises `EngineError`."""
         key = (image, platform or "")
-        if key not in self._running:
+        if key not in self._running or self._running[key][1].cancelling():
             pull = Pull(image)
             task = asyncio.create_task(self._pull(pull, platform), name=f"pull {image}")
             self._running[key] = pull, task
-            task.add_done_callback(lambda _: self._running.pop(key, None))
-        await asyncio.shield(self._running[key][1])
+            task.add_done_callback(lambda ended: self._forget(key, ended))
+        task = self._running[key][1]
+        self._waiting[key] += 1
+        try:
+            await asyncio.shield(task)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+                task.cancel()
+
+    def _forget(self, key: tuple[str, str], ended: asyncio.Task[None]) -> None:
+        if (known := self._running.get(key)) is not None and known[1] is ended:
+            del self._running[key]
+        if not ended.cancelled():
+            ended.exception()  # who waited knows; perhaps nobody did any more
 
     async def close(self) -> None:
         """Give all of them up."""
@@ -111,14 +127,22 @@ class Pulls:
             ) as answer:
                 if answer.status != 200:
                     raise aiodocker.DockerError(answer.status, _words(await answer.text()))
-                rest = b""
-                async for chunk in answer.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line.strip() and isinstance(message := json.loads(line), dict):
-                            pull.note(message)
-                    if len(rest) > _LINE_MAX:
-                        raise aiohttp.ClientPayloadError("a message without end")
+                await _take(pull, answer.content)
+
+
+async def _take(pull: Pull, content: aiohttp.StreamReader) -> None:
+    """All that the Engine says of it, to the end."""
+    rest = b""
+    try:
+        async for chunk in content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.strip() and isinstance(message := json.loads(line), dict):
+                    pull.note(message)
+            if len(rest) > _LINE_MAX:
+                raise aiohttp.ClientPayloadError("a message without end")
+    except TimeoutError:
+        raise EngineRefused(0, f"nothing was heard of it for {STALLED_S:g} s") from None
 
 
 def _words(body: str) -> str:

@@ -207,7 +207,8 @@ def _tmpfs_options(value: Value, place: Place, findings: Findings) -> str:
         given = values.scalar(content["mode"], (*place, "mode"), findings)
         if given is not None:
             # YAML reads 01777 as 1023
-            mode = f"{int(given.text):o}" if isinstance(content["mode"], int) else given.text
+            is_number = type(content["mode"]) is int
+            mode = f"{int(given.text):o}" if is_number else given.text
             if _MODE.match(mode):
                 options.append(f"mode={mode}")
             else:
