@@ -36,15 +36,18 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from gateway.core.commands import TakeDiscovered
+from gateway.core.errors import Refused
 from gateway.core.model import InstanceId, ServiceId
 from gateway.metrics.merge import Merger
 from gateway.runtime import boot, logs, messages, snapshot_file
 from gateway.runtime.link import BrokenLink
 from gateway.runtime.link_async import AsyncLink
 from gateway.runtime.messages import T as Type
-from gateway.runtime.settings import GivenSettings, Settings
+from gateway.runtime.settings import DockerSettings, GivenSettings, Settings
 from gateway.runtime.tls_contexts import ClientContexts, be_quiet_about_handshakes
 
+from .audit import GATEWAY
 from .clock import SystemClock
 from .controller import Controller
 from .health import HealthChecker
@@ -101,6 +104,7 @@ class Control:
         self._has_roster = asyncio.Event()
         self._is_told_to_stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._settling: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Live until told to stop; the exit code."""
@@ -155,6 +159,8 @@ class Control:
         self._spawn("inbox", controller.run())
         if docker is not None:
             self._spawn("docker", docker.run())
+        else:
+            self._settling = asyncio.create_task(self._find_nothing(controller))
         with suppress(TimeoutError):
             async with asyncio.timeout(ROSTER_WAIT_S):
                 await self._has_roster.wait()
@@ -261,6 +267,17 @@ class Control:
         controller.expect(Source.CONTAINERS)
         return DockerProvider(settings.socket, controller, self._clock, folder)
 
+    async def _find_nothing(self, controller: Controller) -> None:
+        """Without the provider nobody finds containers: what was found before counts as gone.
+
+        It keeps its place for the time when the provider is back, and may be deleted.
+        """
+        forget_s = DockerSettings().forget
+        command = TakeDiscovered((), self._clock.time(), forget_s)
+        if any(s.discovery is not None for s in controller.state.services.values()):
+            with suppress(Refused):  # a store without room; the next start does it
+                await controller.execute(command, GATEWAY, reason="there is no providers.docker")
+
     def _tls(self, settings: Settings) -> ClientContexts:
         """Whom to believe, by the present settings."""
         authorities = settings.authorities if isinstance(settings, GivenSettings) else None
@@ -327,9 +344,10 @@ class Control:
         await store.close()
 
     async def _end_tasks(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, *filter(None, [self._settling])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 if __name__ == "__main__":
