@@ -53,6 +53,9 @@ from .state import State
 __all__ = ["Decided", "decide"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+DRAINED_GONE_MAX = 1000
+"""Drained instances that are not there, but may come back drained; with more, all of them are
+forgotten: a container that is made anew has another name."""
 _KEY_ID = re.compile(r"[A-Za-z0-9]\Z")
 
 
@@ -185,7 +188,11 @@ def _drain_instance(state: State, command: DrainInstance, observed: Observed) ->
     sid = _service_of(observed, command.instance)
     if command.instance in state.drained:
         return Decided(state)
-    after = replace(state, drained=state.drained | {command.instance})
+    drained = state.drained | {command.instance}
+    there = {i.id for instances in observed.instances.values() for i in instances}
+    if len(drained - there) > DRAINED_GONE_MAX:
+        drained &= there
+    after = replace(state, drained=drained)
     warnings: tuple[str, ...] = ()
     if has_healthy(state, observed, sid) and not has_healthy(after, observed, sid):
         warnings = (f"{command.instance} was the last healthy instance of {sid}",)

@@ -26,7 +26,7 @@ from gateway.core.commands import (
     SetRoutePolicy,
     SetWeights,
 )
-from gateway.core.decide import decide
+from gateway.core.decide import DRAINED_GONE_MAX, decide
 from gateway.core.errors import Code, Refused
 from gateway.core.model import (
     WEIGHT_MAX,
@@ -34,6 +34,7 @@ from gateway.core.model import (
     Claim,
     Endpoint,
     Health,
+    Instance,
     InstanceId,
     Role,
     Route,
@@ -334,6 +335,20 @@ def test_an_instance_is_drained_and_resumed() -> None:
     assert after(decided.state, DrainInstance(instance)) is decided.state
     assert after(decided.state, ResumeInstance(instance)) == TWO
     assert after(TWO, ResumeInstance(instance)) is TWO
+
+
+def test_instances_that_were_drained_before_they_went_do_not_pile_up() -> None:
+    state, most = State(), 0
+    stays = Instance(InstanceId("web@stays"), ServiceId("docker/web"), "10.0.0.1", 80)
+    for number in range(3 * DRAINED_GONE_MAX):
+        # each time a container is drained, ended and made anew
+        new = Instance(InstanceId(f"web@{number}"), stays.service, "10.0.0.2", 80)
+        there = Observed(instances={stays.service: (stays, new)})
+        for one in (stays, new):
+            state = decide(state, DrainInstance(one.id), there).state
+        most = max(most, len(state.drained))
+        assert {stays.id, new.id} <= state.drained
+    assert DRAINED_GONE_MAX <= most <= DRAINED_GONE_MAX + 2
 
 
 def key(name: str, created: float) -> AffinityKey:
