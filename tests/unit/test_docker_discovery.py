@@ -129,11 +129,13 @@ class Stage:
         self.engine = FakeEngine(self.clock)
         self.world = FakeWorld()
         self.closed: dict[int, str] = {}
+        self.connects = 0
         self.discovery = Discovery(
             self.engine, self.world, self.clock, is_near=lambda _: True, connect=self.connect
         )
 
     async def connect(self, host: str, port: int) -> str | None:
+        self.connects += 1
         return self.closed.get(port)
 
 
@@ -338,6 +340,21 @@ def test_ports_that_nothing_listens_on_are_told_once_there_is_a_verdict() -> Non
         stage.closed.clear()
         await stage.clock.advance(REFRESH_S + module.PORTS_S)
         assert not stage.world.reports[-1].problems
+
+    on_stage(play, both)
+
+
+def test_ports_are_tried_now_and_then_however_much_happens_to_others() -> None:
+    both = container(ONE, **{"routing.port_80": "shop.local", "routing.port_81": "more.local"})
+
+    async def play(stage: Stage) -> None:
+        stage.world.judge(InstanceId("web@111111111111"), Health.HEALTHY)
+        await stage.clock.advance(2 * module.PORTS_S)
+        assert stage.connects == 1
+        for _ in range(100):
+            stage.world.judge(InstanceId("web@111111111111"), Health.HEALTHY)
+            await stage.clock.advance(0.5)
+        assert 5 <= stage.connects <= 7  # in 50 s
 
     on_stage(play, both)
 

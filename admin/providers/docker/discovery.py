@@ -166,7 +166,8 @@ class Discovery:
     async def _look_at_ports_always(self) -> None:
         while True:
             self._must_look_at_ports.clear()
-            if await self._closed.look(self._picture):
+            now = self._clock.monotonic()
+            if await self._closed.look(self._picture, now, self._docker.refresh):
                 self._follow()
             await self._clock.sleep(PORTS_S)
             await self._wait(self._must_look_at_ports, self._docker.refresh)

@@ -40,10 +40,15 @@ class ClosedPorts:
     def __init__(self, seen: Seen, connect: Connect) -> None:
         self._seen = seen
         self._connect = connect
+        self._asked: dict[tuple[InstanceId, int], float] = {}
+        """Those in doubt, and when they were tried."""
         self._closed: dict[tuple[InstanceId, int], str] = {}
 
-    async def look(self, picture: Picture) -> bool:
-        """Try all ports that are in doubt; has anything changed?"""
+    async def look(self, picture: Picture, now: float, again_s: float) -> bool:
+        """Try the ports that are in doubt; has anything changed?
+
+        One that was tried is left alone for `again_s`, whatever happens to others.
+        """
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def ask(instance: Instance, port: int) -> tuple[tuple[InstanceId, int], str | None]:
@@ -51,10 +56,17 @@ class ClosedPorts:
                 real = instance.ports.get(port, port)
                 return (instance.id, port), await self._connect(instance.host, real)
 
-        asked = [
-            ask(i, p) for service in picture.services for i, p in self._doubtful(picture, service)
-        ]
-        found = {at: words for at, words in await asyncio.gather(*asked) if words is not None}
+        doubtful = {
+            (i.id, p): i
+            for service in picture.services
+            for i, p in self._doubtful(picture, service)
+        }
+        asked = {at: t for at, t in self._asked.items() if at in doubtful and now - t < again_s}
+        due = [at for at in doubtful if at not in asked]
+        self._asked = asked | dict.fromkeys(due, now)
+        found = {at: words for at, words in self._closed.items() if at in asked}
+        answers = await asyncio.gather(*(ask(doubtful[at], at[1]) for at in due))
+        found |= {at: words for at, words in answers if words is not None}
         before, self._closed = self._closed, found
         return before != found
 
