@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from admin.audit import Actor
 from admin.controller import Applied, Outcome
 from admin.observing import LaunchReport, Source
@@ -47,6 +49,7 @@ class FakeEngine(Engine):
         self.is_gone = False
         self.lists = 0
         self.stop_signal = "SIGQUIT"
+        self.hangs = False
 
     async def containers(
         self, *, include_stopped: bool = False, labels: Sequence[str] = ()
@@ -57,6 +60,8 @@ class FakeEngine(Engine):
         return tuple(self.listed)
 
     async def inspect(self, container: str) -> Mapping[str, Any]:
+        if self.hangs:
+            await asyncio.Event().wait()
         return {"Config": {"StopSignal": self.stop_signal}}
 
     def tell(self, action: str, id: str, **attributes: str) -> None:
@@ -286,6 +291,23 @@ def test_other_signals_stop_only_those_that_are_stopped_by_them() -> None:
         stage.engine.tell("kill", ONE, signal="3")  # QUIT
         await settle()
         assert stage.world.instances == ["1-"]
+
+    on_stage(play, container(ONE))
+
+
+def test_a_container_of_which_the_engine_says_nothing_holds_up_no_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "CLEAR_UP_S", 0.01)
+
+    async def play(stage: Stage) -> None:
+        stage.engine.hangs = True
+        for _ in range(1000):
+            stage.engine.tell("kill", ONE, signal="1")
+        stage.engine.listed = (container(TWO),)
+        async with asyncio.timeout(5):
+            while stage.world.instances != ["2"]:
+                await asyncio.sleep(0.005)
 
     on_stage(play, container(ONE))
 

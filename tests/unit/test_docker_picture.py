@@ -177,6 +177,14 @@ def test_a_name_that_cannot_be_one_is_a_problem_of_each_route() -> None:
     assert "gateway.service" in found.problems[0].message
 
 
+def test_a_route_that_an_image_asks_for_is_taken_away_by_an_empty_label() -> None:
+    labels = {"gateway.routing.port_80": "", "aliyun.routing.port_81": "shop.local"}
+    found = seen(container(labels=labels))
+    assert found.problems == ()
+    assert [c.route for c in found.services[0].claims] == ["shop.local"]
+    assert seen(container(labels={"gateway.routing.port_80": " "})).services == ()
+
+
 @pytest.mark.parametrize("name", ["\x1b[2Jevil\n", "x" * 100_000, "a/b", "\u202e"])
 @pytest.mark.parametrize("route", ["a.local", "no!route", None])
 def test_a_name_that_cannot_be_one_goes_nowhere_and_is_shown_harmless(

@@ -47,6 +47,8 @@ STOPPING_S = 600.0
 AGAIN_S = 0.5
 """After an event the list is looked at twice, at once and a little later: the Engine tells that a
 container has ended, or is paused, up to 0.1 s before its list shows it."""
+CLEAR_UP_S = 2.0
+"""So long the next list waits for what the Engine says of containers that got a signal."""
 CALM_MAX_S = 2.0
 """The longest pause after a look that took long."""
 DEAD_S = 5.0
@@ -84,7 +86,7 @@ class Discovery:
         self._dead: dict[str, float] = {}
         """Containers that have ended, and when (monotonic)."""
         self._must_look_again = False
-        self._unclear: list[Event] = []
+        self._unclear: dict[tuple[str, int | None], Event] = {}
         """Signals of which it must be asked whether they are the container's own to stop."""
         self._picture = Picture()
         self._descriptions = Descriptions()
@@ -202,7 +204,7 @@ class Discovery:
         if event.signal in (_TERM, _KILL):
             self._note_stopping(event)
         else:
-            self._unclear.append(event)
+            self._unclear[event.id, event.signal] = event
 
     def _note_stopping(self, event: Event) -> None:
         self._stopping[event.id] = self._clock.monotonic()  # the Engine's clock may be another
@@ -210,13 +212,18 @@ class Discovery:
 
     async def _clear_up(self) -> None:
         """Is a signal other than TERM the one by which its container is stopped?"""
-        unclear, self._unclear = self._unclear, []
-        for event in unclear:
-            with suppress(EngineError):
-                config = (await self._engine.inspect(event.id)).get("Config")
-                name = config.get("StopSignal") if isinstance(config, dict) else None
-                if event.signal == signal_number(name):
-                    self._note_stopping(event)
+        unclear, self._unclear = self._unclear, {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLEAR_UP_S):
+                for event in unclear.values():
+                    await self._clear_up_one(event)
+
+    async def _clear_up_one(self, event: Event) -> None:
+        with suppress(EngineError):
+            config = (await self._engine.inspect(event.id)).get("Config")
+            name = config.get("StopSignal") if isinstance(config, dict) else None
+            if event.signal == signal_number(name):
+                self._note_stopping(event)
 
     # --- from what is there to what is told -----------------------------------------------------
 

@@ -99,7 +99,7 @@ def describe(container: Container, domain: str) -> Described | None:
     application, name = _names(container.labels, container.name)
     names = [_invalid(APPLICATION, application), _invalid(SERVICE, name)]
     invalid = [message for message in names if message is not None]
-    own = {k: v for k, v in container.labels.items() if k not in _NAMES}
+    own = {k: v for k, v in container.labels.items() if k not in _NAMES and not _is_void(k, v)}
     if not _is_meant(own):
         return None
     # Who cannot be called so is shown all the same.
@@ -164,6 +164,11 @@ def differences(service: Service, group: Iterable[Described]) -> Iterator[RouteP
 def _names(given: Mapping[str, str], container: str) -> tuple[str, str]:
     application = given.get(APPLICATION) or given.get(COMPOSE_PROJECT) or WITHOUT_COMPOSE
     return application, given.get(SERVICE) or given.get(COMPOSE_SERVICE) or container
+
+
+def _is_void(name: str, value: str) -> bool:
+    """Whoever runs a container takes away by it what its image asks for."""
+    return not value.strip() and name.startswith(tuple(p + labels.PORT for p in labels.PREFIXES))
 
 
 def _is_meant(given: Mapping[str, str]) -> bool:
