@@ -20,10 +20,17 @@ def problems(target: Target, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    for provider in answer["providers"]:
-        if not provider["up"]:
-            click.echo(f"{provider['name']} cannot be asked, what it said last counts:")
-            click.echo(f"  {harmless(provider['problem'])}")
+    gone = [provider for provider in answer["providers"] if not provider["up"]]
+    for provider in gone:
+        click.echo(f"{provider['name']} cannot be asked, what it said last counts:")
+        click.echo(f"  {harmless(provider['problem'])}")
+    if not answer["providers"]:
+        click.echo(
+            "no Engine was asked for containers: providers.docker of the configuration says which"
+        )
+        return
+    if gone and not answer["problems"]:
+        return
     print_table(
         ("ROUTE", "SERVICE", "REASON", "WHERE"),
         (

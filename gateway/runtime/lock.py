@@ -51,7 +51,7 @@ def acquire(folder: Path) -> Lock:
             raise StartRefused(f"{path.absolute()} is a symbolic link; remove it") from None
         raise StartRefused(
             f"the state folder {folder.absolute()} cannot be written: {error.strerror}; "
-            "make it writable for this user, or set state_dir"
+            f"make it writable for user {os.geteuid()}, or set state_dir"
         ) from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

@@ -140,3 +140,21 @@ async def test_scaling_logs_and_validation(api: Api) -> None:
     assert "aliyun.scale" in done.stderr
     done = await run(api, "deploy", "shop", "-f", "-", stdin=V2.replace("web:2", "web:9"), code=1)
     assert "web-v2.image" in done.stderr
+
+
+@on_an_api
+async def test_problems_says_whether_anybody_was_asked(api: Api) -> None:
+    done = await run(api, "problems")
+    assert done.stdout.startswith("no Engine was asked for containers: providers.docker")
+
+    async def report(problem: str | None) -> None:
+        api.controller.report_provider("docker", problem)
+        while api.controller.observed.providers != {"docker": problem}:
+            await asyncio.sleep(0)
+
+    await report(None)
+    done = await run(api, "problems")
+    assert done.stdout == "every route is served as the labels of containers say\n"
+    await report("Connection refused")
+    done = await run(api, "problems")
+    assert done.stdout.endswith("what it said last counts:\n  Connection refused\n")

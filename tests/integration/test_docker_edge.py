@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -92,7 +96,7 @@ def test_a_socket_that_nobody_listens_on_is_said_in_words() -> None:
         assert str(caught.value).startswith(
             "the Docker Engine at unix:///no/such.sock is not there"
         )
-        assert "No such file" in str(caught.value)
+        assert "there is no such socket" in str(caught.value)
         assert told == [Presence.GONE]  # once
         await engine.close()
 
@@ -424,3 +428,46 @@ def test_a_disk_without_room_for_output_is_no_engine_that_is_gone(
     asyncio.run(go())
     (record,) = caplog.records
     assert record.getMessage() == "the output of abc is not kept: No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path.mkdir(), "is a folder and no socket"),
+        (lambda path: path.write_text(""), "is a file and no socket"),
+        (lambda path: None, "there is no such socket"),
+    ],
+)
+def test_what_stands_between_the_gateway_and_a_socket_is_told(
+    make: Callable[[Path], object], words: str, tmp_path: Path
+) -> None:
+    async def go() -> None:
+        path = tmp_path / "docker.sock"
+        make(path)
+        engine = Engine(f"unix://{path}", FakeClock())
+        with pytest.raises(EngineGone, match=words):
+            await engine.ping()
+        assert words in str(engine.problem)
+        await engine.close()
+
+    asyncio.run(go())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_who_is_not_in_the_group_of_the_socket_is_told_which_one() -> None:
+    code = (
+        "import os, sys; from admin.providers.docker.obstacles import obstacle\n"
+        "os.setgroups([]); os.setegid(10001); os.seteuid(10001); print(obstacle(sys.argv[1]))"
+    )
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as server:
+        path = Path(folder) / "docker.sock"
+        server.bind(str(path))
+        os.chown(path, 0, 4242)
+        path.chmod(0o660)
+        os.chmod(folder, 0o755)
+        words = [sys.executable, "-c", code, str(path)]
+        said = subprocess.check_output(words, text=True, cwd=Path(__file__).parents[2])
+        assert said.startswith("user 10001 may not use it") and "--group-add 4242" in said
+        os.chmod(folder, 0o700)
+        said = subprocess.check_output(words, text=True, cwd=Path(__file__).parents[2])
+        assert said.startswith("user 10001 may not look into the folder")

@@ -36,3 +36,13 @@ def test_the_labels_of_containers_are_named() -> None:
 def test_the_settings_it_speaks_of_exist() -> None:
     for key in re.findall(r"providers\.docker\.([a-z_]+)", PAGE):
         assert key in DockerSettings.__struct_fields__, key
+
+
+def test_commands_work_as_they_stand() -> None:
+    mounts = re.findall(r"^ .* -v (\S+)", PAGE, re.MULTILINE)
+    assert mounts
+    for mount in mounts:  # older clients of Docker take no relative folder
+        assert mount.startswith(("gateway:/", "/", '"$PWD/')), mount
+    # Compose wants the variable for every command, not only for the first.
+    before, _, _ = PAGE.partition("docker compose -f config/compose.yaml")
+    assert before.endswith("export DOCKER_GID=$(stat -c %g /var/run/docker.sock)\n")

@@ -27,6 +27,7 @@ from admin.clock import Clock
 from gateway.runtime.docker_url import docker_url
 
 from .containers import Container, Event, container_of, event_of
+from .obstacles import obstacle
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Engine:
                 raise EngineRefused(0, f"it has not got done within {WORK_S:g} s") from None
             raise self._gone("it does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._gone(str(error) or type(error).__name__) from None
+            raise self._gone(_without_address(str(error)) or type(error).__name__) from None
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise self._gone(STRANGE) from None
         else:
@@ -299,6 +300,8 @@ class Engine:
     # --- gone and back ----------------------------------------------------------------------
 
     def _gone(self, why: str) -> EngineGone:
+        if self.url.path is not None:
+            why = obstacle(self.url.path) or why
         self._note(why)
         return EngineGone(f"the Docker Engine at {self.url} is not there: {why}")
 
@@ -317,7 +320,8 @@ class Engine:
         if problem is None:
             log.info("the Docker Engine at %s is there", self.url)
         else:
-            log.error("the Docker Engine at %s is gone: %s", self.url, problem)
+            known = "gone" if was is Presence.UP else "not there"
+            log.error("the Docker Engine at %s is %s: %s", self.url, known, problem)
         for watcher in self._on_change:
             watcher()
 
@@ -339,6 +343,6 @@ async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
 
 
 def _without_address(message: str) -> str:
-    """`Cannot connect to Docker Engine via ADDRESS [why]` -> `why`: the address is told anyway."""
+    """`Cannot connect to ADDRESS [why]` -> `why`: the address is told anyway."""
     _, bracket, why = message.partition(" [")
     return why.removesuffix("]") if bracket else message
