@@ -38,6 +38,7 @@ RUN if ! ls /src/wheels/release_gateway-*.whl >/dev/null 2>&1; then \
      && $PIP install --no-compile --no-deps --no-index /src/own/*.whl; \
     fi \
  && cd / && /opt/gateway/bin/python -P -c "from gateway import compiled as c; assert c.finding().mode.value == '$DATA_PLANE', c.finding()" \
+ && /opt/gateway/bin/python -P -c "import gateway, pathlib as p; at = p.Path(gateway.__file__).parents[1]; old = [f for n in ('gateway', 'admin') for f in p.Path('/src', n).rglob('*.py') if not (i := at / f.relative_to('/src')).exists() or i.read_bytes() != f.read_bytes()]; raise SystemExit('The wheel of the gateway in wheels/ is of other sources than these (%s); make it anew: python -m pip wheel --no-deps -w wheels .' % old[0] if old else 0)" \
  && $PIP uninstall -y cython setuptools
 
 # The image: no compiler, nothing of the environment that can be written, no root.

@@ -17,6 +17,7 @@ import pytest
 from gateway.compiled import ROOT, finding
 from tests.support.docker_engine import BUSYBOX, Engine
 from tests.support.gateway import Answer, free_port
+from tests.support.gateway_image import build_context
 from tests.support.processes import wait_until
 
 NAME = "gateway"
@@ -154,6 +155,17 @@ def test_a_start_compiles_no_bytecode(contained: Contained) -> None:
     code = "import sys, admin.main, gateway.runtime.worker; print([n for n, m in sys.modules.items() if (c := getattr(m, '__cached__', None)) and not __import__('os').path.exists(c)])"
     options = ["--rm", "--entrypoint", "python", contained.image, "-P", "-c", code]
     assert contained.docker("run", *options) == "[]"
+
+
+def test_a_wheel_of_other_sources_is_not_taken_for_these(docker: Engine) -> None:
+    with build_context() as context:
+        with (context / "admin" / "main.py").open("a") as file:
+            file.write("# changed since\n")
+        arguments = {"BASE": docker.python, "DATA_PLANE": finding().mode.value}
+        said = [word for k, v in arguments.items() for word in ("--build-arg", f"{k}={v}")]
+        done = docker.try_run("build", "--network=none", *said, str(context))
+    assert done.code != 0
+    assert "of other sources than these (/src/admin/main.py)" in done.out + done.err
 
 
 def test_docker_stop_lets_it_finish_what_is_under_way_and_it_ends_with_success(

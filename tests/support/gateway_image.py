@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.compiled import ROOT, finding
@@ -22,8 +24,9 @@ _CONTEXT = (
 )
 
 
-def build_gateway(engine: Engine) -> str:
-    """Build it; gives its name."""
+@contextmanager
+def build_context() -> Iterator[Path]:
+    """A folder with what the Dockerfile wants, wheels included."""
     with tempfile.TemporaryDirectory(prefix="gwi") as folder:
         context = Path(folder)
         for name in _CONTEXT:
@@ -34,6 +37,12 @@ def build_gateway(engine: Engine) -> str:
         (context / "wheels").mkdir()
         wheels_of_lock(ROOT / "requirements.lock", context / "wheels")
         wheel_of_gateway(context / "wheels")
+        yield context
+
+
+def build_gateway(engine: Engine) -> str:
+    """Build it; gives its name."""
+    with build_context() as context:
         return engine.build_folder(
             GATEWAY, context, BASE=engine.python, DATA_PLANE=finding().mode.value
         )
