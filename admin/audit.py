@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.core.commands import (
@@ -137,6 +137,21 @@ def done(
         detail=_difference(command, before, after)[:DETAIL_MAX],
         reason=reason,
         revision=after.revision,
+    )
+
+
+def is_noted(command: Command, before: State, after: State) -> bool:
+    """Does it go to the audit trail?
+
+    Containers that end and start over and over would push out of it what people did: that
+    services are gone or back is no change of what is desired.
+    """
+    if not isinstance(command, TakeDiscovered) or before.routes != after.routes:
+        return True
+    return before.services.keys() != after.services.keys() or any(
+        replace(before.services[sid], discovery=now.discovery) != now
+        for sid, now in after.services.items()
+        if before.services[sid] is not now
     )
 
 

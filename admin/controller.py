@@ -37,6 +37,7 @@ from .audit import (
     AuditEntry,
     action_of,
     done,
+    is_noted,
     refused,
     target_of,
 )
@@ -352,11 +353,14 @@ class Controller:
         before = self.state
         decided = self._decide(ask.command, ask.check)
         after, difference = decided.state, changes(before, decided.state)
+        entry = None
+        if is_noted(ask.command, before, after):
+            seen = before if difference.is_empty else after
+            entry = done(self._clock.time(), ask.actor, ask.command, ask.reason, before, seen)
         if difference.is_empty:
-            entry = done(self._clock.time(), ask.actor, ask.command, ask.reason, before, before)
-            await self._store.record(entry)
+            if entry is not None:
+                await self._store.record(entry)
             return before, Decided(before, decided.warnings)
-        entry = done(self._clock.time(), ask.actor, ask.command, ask.reason, before, after)
         revision = await self._store.save(before.revision, difference, entry, self._generation + 1)
         self.state = replace(after, revision=revision)
         self._projection.take_state(self.state)

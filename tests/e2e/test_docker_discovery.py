@@ -370,3 +370,22 @@ def test_published_ports_are_used_where_that_is_asked_for(docker: Engine, tmp_pa
         assert gateway.get("internal", host="shop.local") == 200
         assert problems(gateway) == [("blog.local", "blog/web", "no_address")]
         assert gateway.get("internal", host="blog.local") == 503
+
+
+def test_a_container_that_ends_at_once_and_is_restarted_for_ever_harms_nobody_else(
+    docker: Engine, gateway: Gateway
+) -> None:
+    start(docker, "shop", port_80="shop.local")
+    wait_up(gateway, "shop/web")
+    flapping = labels("flap", "web", port_80="flap.local")
+    again = ("--restart", "always", "--name", "flap")
+    docker.run(BUSYBOX, "sleep", "0.3", labels=flapping, options=again)
+    wait_until(lambda: gateway.get("internal", host="flap.local") == 503, what="its route")
+    with Load(gateway.ports["internal"], "shop.local", keeping=2, per_request=1) as load:
+        before = docker.inspect("flap")["RestartCount"]
+        wait_until(lambda: docker.inspect("flap")["RestartCount"] >= before + 2, what="restarts")
+    assert [r for r in load.records if r.failure is not None] == []
+    assert load.records
+    assert gateway.get("internal", host="flap.local") == 503
+    details = [e["detail"] for e in gateway.api.ok("GET", "audit")["entries"]]
+    assert sum("flap/web" in text for text in details) == 1, details
