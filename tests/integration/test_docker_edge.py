@@ -208,6 +208,25 @@ def test_a_stream_that_breaks_is_opened_again_where_it_was() -> None:
     asyncio.run(go())
 
 
+def test_no_event_is_told_twice_though_the_stream_is_opened_again() -> None:
+    """A container that was told to stop, and runs on, would be stopping for ever."""
+
+    async def go() -> None:
+        clock = FakeClock(1000.0)
+        both = line(2001) + line(2001).replace(b'"die"', b'"start"')
+        stream = Stream((both,), (both, line(2002)), (line(2002), line(2003)))
+        async with engine_with(stream, clock) as engine:
+            actions: list[str] = []
+            engine.on_event(lambda event: actions.append(event.action))
+            seen, _ = await followed(clock, engine, stream)
+        while len(actions) < 4:
+            await asyncio.sleep(0.001)
+        assert seen[:4] == ["2001", "2001", "2002", "2003"]
+        assert actions == ["die", "start", "die", "die"]
+
+    asyncio.run(go())
+
+
 def test_an_event_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> None:
         monkeypatch.setattr(edge, "EVENT_BYTES_MAX", 1000)

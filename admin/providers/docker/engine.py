@@ -116,6 +116,8 @@ class Engine:
         self._deaf: str | None = None
         """Why it does not tell events, though it is there."""
         self._seen = 0.0
+        self._told: list[Event] = []
+        """The events of that moment."""
         self._on_change: list[Callable[[], None]] = []
         self._on_open: list[Callable[[], None]] = []
         self._on_event: list[Callable[[Event], None]] = []
@@ -272,7 +274,13 @@ class Engine:
             for opened in self._on_open:
                 opened()
             return
-        self._seen = max(self._seen, event.time)
+        # Whoever asks for what came since an event is told of that one again.
+        if event.time == self._seen and event in self._told:
+            return
+        if event.time > self._seen:
+            self._seen, self._told = event.time, []
+        if event.time == self._seen:
+            self._told.append(event)
         for watcher in self._on_event:
             watcher(event)
 
