@@ -1,3 +1,4 @@
+# cython: language_level=3, annotation_typing=False
 """Who may come in: accepting on the entrypoints, within the limits of connections.
 
 At the limit of all connections, or of an entrypoint's, accepting pauses: more
@@ -19,6 +20,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .acceptor import Acceptor
@@ -31,6 +33,8 @@ CLIENTS_PART = 2 / 3
 """Of the descriptors a worker may open: idle clients have none behind them, busy ones have one."""
 SPARE_DESCRIPTORS = 16
 """For logs, links and what a library may want."""
+
+_INTERPRETED = __file__.endswith(".py")
 
 
 def address_key(peer: str) -> str | bytes:
@@ -48,6 +52,19 @@ def address_key(peer: str) -> str | bytes:
 
 class Doors:
     """Accepts, and counts who is inside. `serve(connection, peer address, entrypoint)` takes each."""
+
+    __slots__ = (
+        "_acceptors",
+        "_descriptors",
+        "_inside",
+        "_inside_at",
+        "_loop",
+        "_most",
+        "_most_at",
+        "_most_of_address",
+        "_of_address",
+        "_serve",
+    )
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, serve: Callable[[socket.socket, str, str], None]
@@ -79,7 +96,7 @@ class Doors:
         """Accept on `sock`, which somebody else holds."""
         acceptor = self._acceptors.get(entrypoint)
         if acceptor is None:
-            acceptor = Acceptor(self._loop, self._serve, lambda: self._has_room(entrypoint))
+            acceptor = Acceptor(self._loop, self._serve, partial(self.has_room, entrypoint))
             self._acceptors[entrypoint] = acceptor
         acceptor.listen(sock, entrypoint)
 
@@ -99,6 +116,7 @@ class Doors:
         if entrypoint != HEALTH_ENTRYPOINT:
             self._inside -= 1
             self._inside_at[entrypoint] -= 1
+        acceptor: Acceptor
         for acceptor in self._acceptors.values():
             acceptor.resume()
 
@@ -118,18 +136,26 @@ class Doors:
         else:
             del self._of_address[key]
 
-    def _has_room(self, entrypoint: str) -> bool:
+    def has_room(self, entrypoint: str) -> bool:
+        """May another connection be taken there now?"""
         if entrypoint == HEALTH_ENTRYPOINT:
             return True
         if self._most is not None and self._inside >= self._most:
             return False
-        # Asked each time, as an operator may change it (prlimit); it costs 0.4 us.
-        for_all, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        for_clients = (for_all - self._descriptors) * CLIENTS_PART
-        if for_all != resource.RLIM_INFINITY and self._inside >= max(for_clients, 1):
+        for_clients = (_descriptors_allowed() - self._descriptors) * CLIENTS_PART
+        if self._inside >= 1 and self._inside >= for_clients:
             return False
         most = self._most_at.get(entrypoint)
         return most is None or self._inside_at.get(entrypoint, 0) < most
+
+
+def _descriptors_allowed() -> float:
+    """How many this process may open. Asked each time, as an operator may change it (prlimit)."""
+    if _INTERPRETED:
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return float("inf") if allowed == resource.RLIM_INFINITY else allowed
+    count: float = soft_limit()  # type: ignore[name-defined]  # noqa: F821
+    return count
 
 
 def _open_descriptors() -> int:

@@ -137,6 +137,10 @@ class ClientStream:
             hop = self._hop = codec_request.Hop(self.peer, self.proto, port, self.trusted)
         return hop
 
+    def is_buffered_protocol(self) -> bool:
+        """aiofastnet asks, and would make an exception of not being answered."""
+        return False
+
     # -- writing and reading
 
     def write(self, data: bytes) -> None:

@@ -20,6 +20,9 @@ from gateway.runtime import tls_contexts
 if TYPE_CHECKING:
     import ssl
 
+    from .opening import Direct
+    from .stream import Cancellable
+
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait in a transport before the other side is paused."""
 TLS_BUFFER_BYTES = 16 * 1024 + 64
@@ -27,6 +30,8 @@ TLS_BUFFER_BYTES = 16 * 1024 + 64
 whole record with its framing. Its default is 16 times as much, and what was once used
 of it stays. [measured] An idle connection takes 42 kB instead of 52 kB, one that has
 carried bulk no more; 150 MiB to a client cost 0.07 s of CPU instead of 0.06 s."""
+_KNOWN = "1.2."
+"""The versions of aiofastnet whose transports are made without its API."""
 TLS_CLOSE_S = 5.0
 """How long an instance may take to answer the end of TLS with its own."""
 TLS_LINGER_S = 3600.0
@@ -89,6 +94,11 @@ def end_writing(transport: asyncio.Transport) -> None:
         transport.abort()
 
 
+def _is_known(version: str) -> bool:
+    """Are its transports made as `opening` makes them? Other versions are asked by their API."""
+    return version.startswith(_KNOWN)
+
+
 class Transports:
     """Makes transports of one kind on one loop (made by `runtime.loops` for that kind)."""
 
@@ -98,6 +108,7 @@ class Transports:
         self.loop = loop
         self._opening: set[asyncio.Task[None]] = set()
         self._connect_accepted: Callable[..., Coroutine[Any, Any, Any]]
+        self._direct: Direct | None = None
         self._tls_sizes: dict[str, int] = {}
         if kind == "aiofastnet":
             import aiofastnet
@@ -112,6 +123,10 @@ class Transports:
                 "ssl_incoming_bio_size": TLS_BUFFER_BYTES,
                 "ssl_outgoing_bio_size": TLS_BUFFER_BYTES,
             }
+            if _is_known(aiofastnet.__version__) and aiofastnet.OPENSSL_DYN_LIBS is not None:
+                from .opening import Direct
+
+                self._direct = Direct(loop, TLS_BUFFER_BYTES)
         else:
             self._connect_accepted = loop.connect_accepted_socket
         tls_contexts.be_quiet_about_handshakes(loop)
@@ -122,17 +137,18 @@ class Transports:
         protocol: Receiver,
         context: ssl.SSLContext | None = None,
         handshake_s: float | None = None,
-    ) -> asyncio.Task[None]:
+    ) -> Cancellable | None:
         """Give an accepted, non-blocking socket to `protocol`; never raises.
 
-        With a `context` its `connection_made` follows when the TLS handshake has ended
-        within `handshake_s`. A connection that was not made, also by cancelling the
-        task, is told as lost.
+        With a `context` its `connection_made` follows when the TLS handshake has ended. A
+        connection that was not made, also by cancelling what is returned, is told as
+        lost; cancelling is the caller's when `handshake_s` have passed, though some
+        transports know it themselves.
         """
+        if self._direct is not None:
+            return self._direct.accept(sock, protocol, context)
         with suppress(OSError):  # it has ended by now
-            # aiofastnet does so for connections it opens only. [measured] Without it the first
-            # answer over TLS waits 44 ms, behind session tickets, for the client's acknowledgement;
-            # so do small frames and events.
+            # See `opening`.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         options: dict[str, Any] = {}
         if context is not None:

@@ -14,6 +14,8 @@ readers and writers (aiofastnet).
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
@@ -27,8 +29,12 @@ _EVENTS = 256
 _MANY = 8
 _ROUNDS = 4
 """Where many came at once there are mostly more by now: the loop's own look can wait."""
+_IN, _OUT = int(select.EPOLLIN), int(select.EPOLLOUT)
 _READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+
+_ADD, _REMOVE, _CHANGE = 1, 2, 3
+"""What can be told to an epoll (`EPOLL_CTL_ADD`, `EPOLL_CTL_DEL`, `EPOLL_CTL_MOD`)."""
 
 Call = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -39,10 +45,12 @@ class Poller:
     `_readers` and `_writers` are by number of the descriptor.
     """
 
-    __slots__ = ("_epoll", "_events", "_fd", "_loop", "_readers", "_writers")
+    __slots__ = ("_epoll", "_events", "_fd", "_loop", "_readers", "_wanted", "_writers")
 
     _events: Sequence[Any]
     """Of the C structure, where this is compiled."""
+    _wanted: Sequence[Any]
+    """Likewise."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -61,28 +69,30 @@ class Poller:
 
     def add_reader(self, fd: int, call: Call) -> None:
         """Call whenever `fd` can be read or has an error, until `remove_reader`."""
+        is_new = self._is_unknown(fd)
         _put(self._readers, fd, call)
-        self._watch(fd)
+        self._watch(fd, is_new)
 
     def remove_reader(self, fd: int) -> bool:
         """False if nobody read it."""
         if _get(self._readers, fd) is None:
             return False
         self._readers[fd] = None
-        self._watch(fd)
+        self._watch(fd, False)
         return True
 
     def add_writer(self, fd: int, call: Call) -> None:
         """Call whenever `fd` can be written or has an error, until `remove_writer`."""
+        is_new = self._is_unknown(fd)
         _put(self._writers, fd, call)
-        self._watch(fd)
+        self._watch(fd, is_new)
 
     def remove_writer(self, fd: int) -> bool:
         """False if nobody wrote it."""
         if _get(self._writers, fd) is None:
             return False
         self._writers[fd] = None
-        self._watch(fd)
+        self._watch(fd, False)
         return True
 
     def turn(self) -> None:
@@ -116,28 +126,49 @@ class Poller:
             if call is not None:
                 self._call(call)
 
-    def _watch(self, fd: int) -> None:
-        """Tell the epoll what is wanted now.
+    def _is_unknown(self, fd: int) -> bool:
+        return _get(self._readers, fd) is None and _get(self._writers, fd) is None
+
+    def _watch(self, fd: int, is_new: bool) -> None:
+        """Tell the epoll what is wanted now; `is_new`: nobody waited for the descriptor before.
 
         A descriptor that was closed has left the epoll by itself, and its number may
-        be another connection's by now: what the epoll knows is found out by trying.
+        be another connection's by now: what the epoll knows is found out by trying, what
+        is likely first.
         """
-        wanted = (select.EPOLLIN if _get(self._readers, fd) is not None else 0) | (
-            select.EPOLLOUT if _get(self._writers, fd) is not None else 0
-        )
-        try:
-            if wanted:
-                try:
-                    self._epoll.modify(fd, wanted)
-                except FileNotFoundError:
+        wanted = 0
+        if _get(self._readers, fd) is not None:
+            wanted |= _IN
+        if _get(self._writers, fd) is not None:
+            wanted |= _OUT
+        if not wanted:
+            self._control(_REMOVE, fd, 0)
+            return
+        error = self._control(_ADD if is_new else _CHANGE, fd, wanted)
+        if error == (errno.EEXIST if is_new else errno.ENOENT):
+            error = self._control(_CHANGE if is_new else _ADD, fd, wanted)
+        if error:
+            _put(self._readers, fd, None)
+            _put(self._writers, fd, None)
+            raise OSError(error, os.strerror(error))
+
+    def _control(self, operation: int, fd: int, wanted: int) -> int:
+        """0, or the number of the error: making an exception of it costs more than the call."""
+        if _INTERPRETED:
+            try:
+                if operation == _ADD:
                     self._epoll.register(fd, wanted)
-            else:
-                self._epoll.unregister(fd)
-        except OSError:
-            if wanted:
-                _put(self._readers, fd, None)
-                _put(self._writers, fd, None)
-                raise
+                elif operation == _CHANGE:
+                    self._epoll.modify(fd, wanted)
+                else:
+                    self._epoll.unregister(fd)
+            except OSError as error:
+                return error.errno or errno.EIO
+            return 0
+        self._wanted[0].events = wanted
+        self._wanted[0].fd = fd
+        failed: int = epoll_ctl(self._fd, operation, fd, self._wanted)  # type: ignore[name-defined]  # noqa: F821
+        return c_errno if failed else 0  # type: ignore[name-defined]  # noqa: F821
 
     def _call(self, call: Call) -> None:
         callback, args = call

@@ -7,6 +7,7 @@ standard library: forward secret ones with authenticated encryption first.
 
 from __future__ import annotations
 
+import _ssl
 import os
 import ssl
 from collections.abc import Iterator
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 PROTOCOL = "http/1.1"
 
 _MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class _Context(ssl.SSLContext):
+    """Says its options as a number: aiofastnet asks each connection's context for them, and
+    making a member of an enum of it takes longer than all else it asks."""
+
+    if not TYPE_CHECKING:
+        options = _ssl._SSLContext.options
 
 
 def server_context(chain: str, private_key: str, minimum: str = "1.2") -> ssl.SSLContext:
@@ -88,7 +97,7 @@ def be_quiet_about_handshakes(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _context(kind: int, minimum: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(kind)
+    context = _Context(kind)
     context.minimum_version = _MINIMUM[minimum]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols([PROTOCOL])
