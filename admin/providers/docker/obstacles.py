@@ -22,8 +22,8 @@ def obstacle(path: str) -> str | None:
         return None
     if stat.S_ISDIR(found.st_mode):
         return (
-            "this is a folder and no socket: where one that is to be mounted into a container is "
-            "missing, Docker makes a folder; does the Engine run, is it its socket?"
+            "this is a folder and no socket: Docker makes one where what a container is to mount "
+            "is missing; does the Engine run, and where is its socket?"
         )
     if not stat.S_ISSOCK(found.st_mode):
         return "this is a file and no socket"
