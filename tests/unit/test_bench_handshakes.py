@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.certificate import Certificate, certificate
-from bench.handshakes import served
+from bench.handshakes import served, served_plain
 from bench.heads import browser_heads
 from bench.responder import answer
 
@@ -22,10 +22,11 @@ GOOD = answer(b"v1", close=True)
 
 
 @contextmanager
-def server(shown: Certificate, said: bytes) -> Iterator[int]:
-    """Serves until the context ends; shows its certificate."""
+def server(shown: Certificate | None, said: bytes) -> Iterator[int]:
+    """Serves until the context ends; shows its certificate, or serves without TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(shown.chain, shown.key)
+    if shown is not None:
+        context.load_cert_chain(shown.chain, shown.key)
 
     def serve() -> None:
         while True:
@@ -33,6 +34,11 @@ def server(shown: Certificate, said: bytes) -> Iterator[int]:
                 plain, _ = listener.accept()
             except OSError:
                 return
+            if shown is None:
+                with suppress(OSError), plain:
+                    plain.recv(65536)
+                    plain.sendall(said)
+                continue
             with suppress(OSError), plain, context.wrap_socket(plain, server_side=True) as sock:
                 sock.recv(65536)
                 sock.sendall(said)
@@ -69,6 +75,15 @@ def test_what_is_no_200_was_not_served(shown: Certificate) -> None:
 def test_a_certificate_of_another_host_was_not_served(shown: Certificate) -> None:
     with server(shown, GOOD) as port:
         assert not served(shown.client(), port, "b.example", HEAD)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_served"),
+    [(GOOD, True), (GOOD.replace(b"200 OK", b"503 Sorry"), False), (b"", False)],
+)
+def test_a_plain_connection_was_served_by_a_200_only(said: bytes, is_served: bool) -> None:
+    with server(None, said) as port:
+        assert served_plain(port, HEAD) is is_served
 
 
 def test_the_gateway_is_told_where_the_files_are(shown: Certificate) -> None:
