@@ -327,3 +327,13 @@ def _kill_and_start(shop: Shop) -> None:
     assert gateway.process is not None
     gateway.process.wait()
     gateway.start()
+
+
+def test_a_container_that_is_taken_off_its_network_is_replaced(shop: Shop) -> None:
+    (first,) = shop.containers.ids("web-v1")
+    shop.docker("network", "disconnect", "bridge", first)
+    wait_until(lambda: first not in shop.containers.ids("web-v1"), LONG_S, "it is replaced")
+    shop.wait_containers(web_v1=1)
+    shop.wait_answers()
+    (failure,) = shop.operator.show()["services"][0]["failures"]
+    assert "has no address" in failure["what"]

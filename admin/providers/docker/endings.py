@@ -47,7 +47,10 @@ def advice(error: EngineError) -> str:
     """What the Engine says, with what to do where that is known."""
     text = str(error)[:1000]
     lower = text.lower()
-    if "executable file not found" in lower or "no such file or directory" in lower:
+    is_program = "exec" in lower or "container process" in lower
+    if "executable file not found" in lower or (
+        is_program and "no such file or directory" in lower
+    ):
         return f"{text}; the image has no such program: see command and entrypoint"
     if "bind source path does not exist" in lower:
         return f"{text}; make the folder on the Docker Engine's machine"

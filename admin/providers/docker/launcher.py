@@ -43,6 +43,7 @@ from .following import Followers
 from .listing import Listing
 from .making import Maker
 from .ownership import Owned, container_name, definition_of
+from .unreachable import Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class DockerLauncher:
         )
         self._turns = Turns(clock)
         self._retirements = Retirements(world, clock)
+        self._unreachable = Unreachable()
         self._begun: set[ServiceId] = set()
         self._failures = FailureLog()
         self._definitions: dict[ServiceId, tuple[object, str]] = {}
@@ -190,6 +192,7 @@ class DockerLauncher:
     def _next_due(self, now: float) -> float:
         dues = [self._listing.due, self._turns.next_due(now)]
         dues.append(now + POLL_S if self._retirements.instances else None)
+        dues.append(self._unreachable.next_due)
         return min(due for due in dues if due is not None)
 
     def look(self, now: float) -> None:
@@ -203,6 +206,7 @@ class DockerLauncher:
                 self._work.end(one)
         self._work.keep_only({sid for sid, s in services.items() if not s.leaving})
         self._retirements.set(todo.retiring)
+        self._end_unreachable(services, now)
         for one in self._listing.owned.values():
             self._go_on(one, services.get(one.service), todo)
         for sid, slot in todo.starts:
@@ -216,7 +220,7 @@ class DockerLauncher:
         services = self._world.state.services
         instances: dict[ServiceId, tuple[Instance, ...]] = {}
         ailing: dict[InstanceId, str] = {}
-        alive = [o for o in self._listing.owned.values() if o.is_up and not self._work.is_ending(o)]
+        alive = self._alive()
         for one in sorted(alive, key=lambda o: (o.container.created, o.slot, o.id)):
             service = services.get(one.service)
             found = placing.instance_of(one, service, self._docker) if service else None
@@ -305,6 +309,24 @@ class DockerLauncher:
         return missing(service, self._world.state.services, self._world.observed)
 
     # --- doing ------------------------------------------------------------------------------
+
+    def _alive(self) -> list[Owned]:
+        """Those that run and are to go on running."""
+        return [o for o in self._listing.owned.values() if o.is_up and not self._work.is_ending(o)]
+
+    def _end_unreachable(self, services: Mapping[ServiceId, Service], now: float) -> None:
+        """Those that run without an address; others are started in their place."""
+        found = {
+            one.id: one
+            for one in self._alive()
+            if (service := services.get(one.service)) is not None
+            and placing.instance_of(one, service, self._docker) is None
+        }
+        for id in self._unreachable.note(found, now):
+            one = found[id]
+            what = "runs, but has no address: it is on none of its networks any more"
+            self._fail(one.service, one.slot, one.instance, what, self._lived_s(one.container))
+            self._work.end(one)
 
     def _go_on(self, one: Owned, service: Service | None, todo: Plan) -> None:
         """With a container that was made and not started, or has ended."""
