@@ -17,6 +17,7 @@ from gateway.core.commands import (
     DrainInstance,
     EndSmooth,
     FinishRemoval,
+    ForgetApplication,
     PutService,
     RemoveApplication,
     RemoveToken,
@@ -110,7 +111,7 @@ def target_of(command: Command, state: State) -> str:
             return command.service
         case TakeDiscovered():
             return "discovered services"
-        case StartRelease() | RemoveApplication():
+        case StartRelease() | RemoveApplication() | ForgetApplication():
             return command.application
         case ShiftRelease() | ConfirmRelease() | RollbackRelease() | AdvanceRelease() | EndSmooth():
             return command.release

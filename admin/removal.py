@@ -1,8 +1,9 @@
-"""Finishes what `RemoveService` began: forgets a leaving service when its work has ended.
+"""Finishes what `RemoveService` and `RemoveApplication` began, and forgets what has ended.
 
 Level-triggered: it looks at the state, remembers nothing that matters, and so
 goes on after a restart (where deadlines begin anew). A service's work has ended
-when every worker knows that it is leaving and none has anything open for it.
+when every worker knows that it is leaving and none has anything open for it. Its
+launcher stops its processes then; its application ends with the last of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gateway.core.commands import FinishRemoval
+from gateway.core.commands import FinishRemoval, ForgetApplication
 from gateway.core.errors import Refused
+from gateway.core.gone import drop_if_gone
 from gateway.core.model import Service, ServiceId
 
 from .audit import GATEWAY
@@ -47,13 +49,15 @@ class Remover:
         while True:
             self._has_changed.clear()
             leaving = [s for s in self._controller.state.services.values() if s.leaving]
+            ending = [a.name for a in self._controller.state.applications.values() if a.leaving]
             deadlines = {s.id: deadlines.get(s.id, self._deadline(s)) for s in leaving}
-            if not leaving:
+            if not leaving and not ending:
                 await self._has_changed.wait()
                 continue
             # All at once, so that the workers are told once: there may be a thousand.
             over = [s.id for s in leaving if self._may_go(s.id, deadlines[s.id])]
             have_gone = await asyncio.gather(*map(self._finish, over))
+            have_gone += await asyncio.gather(*map(self._forget, filter(self._has_gone, ending)))
             await self._clock.sleep(POLL_S if all(have_gone) else RETRY_S)
 
     def _note(self) -> None:
@@ -80,12 +84,24 @@ class Remover:
             return False
         return not self._open_work(service)
 
+    def _has_gone(self, application: str) -> bool:
+        state, observed = self._controller.state, self._controller.observed
+        is_known = observed.running is not None
+        return is_known and drop_if_gone(state, application, observed) is not state
+
     async def _finish(self, service: ServiceId) -> bool:
+        return await self._execute(FinishRemoval(service), service, "its work has ended")
+
+    async def _forget(self, application: str) -> bool:
+        why = "all of it has ended"
+        return await self._execute(ForgetApplication(application), application, why)
+
+    async def _execute(
+        self, command: FinishRemoval | ForgetApplication, what: str, why: str
+    ) -> bool:
         try:
-            await self._controller.execute(
-                FinishRemoval(service), GATEWAY, reason="its work has ended"
-            )
+            await self._controller.execute(command, GATEWAY, reason=why)
         except Refused as refusal:
-            log.error("%s cannot be removed yet: %s", service, refusal.detail)
+            log.error("%s cannot be removed yet: %s", what, refusal.detail)
             return False
         return True

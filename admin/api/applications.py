@@ -21,7 +21,7 @@ from gateway.core.commands import (
     StartRelease,
 )
 from gateway.core.errors import Code, FieldError, Refused
-from gateway.core.model import Role, split_service_id
+from gateway.core.model import Role
 from gateway.core.names import did_you_mean, quote
 from gateway.core.release import Application, OnDeadline, Release, Strategy
 from gateway.core.state import State
@@ -225,19 +225,11 @@ async def _wait_removed(context: Context, name: str) -> bool:
     end = context.monotonic() + REMOVAL_WAIT_S
     while True:
         application = context.controller.state.applications.get(name)
-        if application is None and not _has_processes(context, name):
-            return True
-        if application is not None and not application.leaving:
-            return True  # gone, and deployed anew meanwhile
+        if application is None or not application.leaving:
+            return True  # gone; perhaps deployed anew meanwhile
         if context.monotonic() >= end:
             return False
         await context.sleep(POLL_S)
-
-
-def _has_processes(context: Context, name: str) -> bool:
-    """Are programs of an application still about to stop?"""
-    running = context.controller.observed.running or frozenset()
-    return any(split_service_id(sid)[0] == name for sid in running)
 
 
 def _open_work(context: Context, name: str) -> OpenWork:

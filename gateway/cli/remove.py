@@ -38,8 +38,8 @@ def remove(
     """Drain and remove all services of application APP, then itself.
 
     Its routes answer 404 from now on, unless other services are on them too. What its
-    programs wrote stays. With --wait the command ends when nothing is open any more; its
-    programs are told to end then, and have their grace for that.
+    programs wrote stays. With --wait the command ends when nothing of it is left: what was
+    open has ended, then its programs, which are told to and have their grace for that.
     """
     from gateway.cli.client import path
     from gateway.cli.output import print_applied, print_json

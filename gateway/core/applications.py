@@ -14,6 +14,7 @@ from .flight import entered, put, without
 from .gone import drop_if_gone
 from .model import Route, RouteId
 from .names import did_you_mean, find_service, quote, weights_by_name
+from .observed import Observed
 from .phases import Event
 from .release import Phase
 from .sharing import part
@@ -47,7 +48,7 @@ def scale_service(state: State, command: ScaleService) -> Decided:
     return Decided(with_service(state, replace(service, scale=command.scale)))
 
 
-def remove_application(state: State, command: RemoveApplication) -> Decided:
+def remove_application(state: State, command: RemoveApplication, observed: Observed) -> Decided:
     """See `RemoveApplication`."""
     application = state.applications.get(command.application)
     if application is None:
@@ -95,6 +96,6 @@ def remove_application(state: State, command: RemoveApplication) -> Decided:
     gone = replace(application, leaving=True)
     after = replace(after, applications={**after.applications, name: gone})
     return Decided(
-        drop_if_gone(after, name),
+        drop_if_gone(after, name, observed),
         tuple(f"{r.id} has no service with traffic any more" for r in bare),
     )

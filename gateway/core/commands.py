@@ -79,6 +79,16 @@ class FinishRemoval:
 
 
 @dataclass(frozen=True, slots=True)
+class ForgetApplication:
+    """The services of the leaving application are removed, and their processes have ended: forget it.
+
+    Nothing changes while one is left.
+    """
+
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
 class TakeDiscovered:
     """These services were found running, all of them, the oldest first.
 
@@ -257,6 +267,7 @@ Command = (
     | MarkCoexist
     | RemoveService
     | FinishRemoval
+    | ForgetApplication
     | TakeDiscovered
     | DrainInstance
     | ResumeInstance

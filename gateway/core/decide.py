@@ -24,6 +24,7 @@ from .commands import (
     DeleteRoute,
     DrainInstance,
     FinishRemoval,
+    ForgetApplication,
     MarkCoexist,
     PutService,
     RemoveService,
@@ -36,6 +37,7 @@ from .commands import (
 from .decided import Decided, has_healthy, normal_path, with_routes
 from .discovering import take_discovered
 from .errors import Code, FieldError, Refused, invalid
+from .gone import drop_if_gone
 from .guards import check_weights
 from .model import (
     WEIGHT_MAX,
@@ -76,6 +78,8 @@ def decide(state: State, command: Command, observed: Observed) -> Decided:
             return remove_service(state, command)
         case FinishRemoval():
             return finish_removal(state, command, observed)
+        case ForgetApplication():
+            return Decided(drop_if_gone(state, command.application, observed))
         case TakeDiscovered():
             return take_discovered(state, command)
         case DrainInstance():

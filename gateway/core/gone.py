@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from .model import ServiceId, split_service_id
+from .observed import Observed
 from .state import State
 
 
-def drop_if_gone(state: State, name: str) -> State:
-    """The state without an application of which nothing is left."""
+def drop_if_gone(state: State, name: str, observed: Observed) -> State:
+    """The state without an application of which nothing is left, neither services nor processes."""
     application = state.applications.get(name)
     if application is None or application.release is not None:
         return state
     if application.template is not None and not application.leaving:
         return state
-    if any(s.application == name for s in state.services.values()):
+    if _is_among(name, state.services) or _is_among(name, observed.running or ()):
         return state
     applications = {k: a for k, a in state.applications.items() if k != name}
     return replace(state, applications=applications)
+
+
+def _is_among(application: str, services: Iterable[ServiceId]) -> bool:
+    return any(split_service_id(sid)[0] == application for sid in services)

@@ -220,5 +220,6 @@ def finish_removal(state: State, command: FinishRemoval, observed: Observed) -> 
         drop_if_gone(
             replace(with_routes(state, empty), services=services, drained=state.drained - mine),
             service.application,
+            observed,
         )
     )

@@ -69,7 +69,7 @@ def decide_release(state: State, command: ReleaseCommand, observed: Observed) ->
         case ScaleService():
             return scale_service(state, command)
         case RemoveApplication():
-            return remove_application(state, command)
+            return remove_application(state, command, observed)
 
 
 def _once(
@@ -110,7 +110,7 @@ def _advance(state: State, command: AdvanceRelease, observed: Observed) -> Decid
         case Event.HEALTHY:
             return Decided(put(state, entered(release, Event.HEALTHY, now, by, reason)))
         case _:
-            return Decided(_over(state, entered(release, command.event, now, by, reason)))
+            return Decided(_over(state, entered(release, command.event, now, by, reason), observed))
 
 
 def has_happened(
@@ -139,7 +139,7 @@ def _are_gone(state: State, observed: Observed, services: tuple[ServiceId, ...])
     return not any(sid in state.services or sid in running for sid in services)
 
 
-def _over(state: State, release: Release) -> State:
+def _over(state: State, release: Release, observed: Observed) -> State:
     """The end of a release."""
     application = state.applications[release.application]
     if release.phase is Phase.CONFIRMED:
@@ -155,6 +155,7 @@ def _over(state: State, release: Release) -> State:
             applications={**state.applications, application.name: application},
         ),
         application.name,
+        observed,
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.contained_shop import HOST, Shop
+from tests.support.contained_shop import HOST, LONG_S, Shop
 from tests.support.containers import in_containers, web
 from tests.support.docker_engine import BUSYBOX, Engine
 from tests.support.load import Load, judge
+from tests.support.processes import wait_until
 
 
 def test_a_release_starts_the_new_containers_and_removes_the_old_ones_without_a_lost_request(
@@ -178,3 +179,20 @@ def test_everything_that_a_template_says_is_in_the_container(
         assert networks.keys() == {"shop_back", "shop_front"}
         assert {"web-v1", "db"} <= set(networks["shop_back"]["Aliases"])
         assert docker("network", "inspect", "-f", "{{.Internal}}", "shop_back") == "true"
+
+
+def test_an_application_is_gone_when_its_containers_are(docker: Engine, tmp_path: Path) -> None:
+    # It takes longer to end than the call that removes it waits.
+    slow = "trap 'sleep 6; exit 0' TERM; echo ok >/index.html; httpd -f -p 80 -h / & wait"
+    with in_containers(docker, tmp_path) as gateway:
+        shop = Shop(docker, gateway)
+        shop.wait(
+            shop.deploy({"web-v1": web(HOST, says=slow, init=False, stop_grace_period="9s")}),
+            "confirmed",
+        )
+        assert gateway.api("DELETE", "applications/shop?force=true").status == 202
+        wait_until(
+            lambda: gateway.api("GET", "applications/shop").status == 404, LONG_S, "it is gone"
+        )
+        assert shop.containers.all() == []
+        shop.wait(shop.deploy({"web-v1": web(HOST)}), "confirmed")

@@ -40,8 +40,16 @@ from admin.publisher import Publisher
 from admin.releases import ReleaseDriver
 from admin.store.base import StoreUnavailable
 from admin.store.memory import MemoryStore
-from gateway.core.commands import AddToken, FinishRemoval
-from gateway.core.model import Health, Instance, InstanceId, Role, ServiceId, Token
+from gateway.core.commands import AddToken, FinishRemoval, ForgetApplication
+from gateway.core.model import (
+    Health,
+    Instance,
+    InstanceId,
+    Role,
+    ServiceId,
+    Token,
+    split_service_id,
+)
 from gateway.core.state import Changes
 from gateway.metrics.stats import Report, Traffic
 from gateway.runtime import messages
@@ -560,6 +568,8 @@ def _remove_leaving(api: Api, tasks: list[asyncio.Task[None]]) -> None:
 async def finish_removal(api: Api, service: ServiceId) -> None:
     """What the control process does once nothing is open any more."""
     await api.controller.execute(FinishRemoval(service), GATEWAY)
+    application = split_service_id(service)[0]
+    await api.controller.execute(ForgetApplication(application), GATEWAY)
 
 
 def traffic(requests: int, **more: Any) -> Traffic:

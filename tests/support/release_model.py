@@ -16,6 +16,7 @@ from gateway.core.commands import (
     ConfirmRelease,
     EndSmooth,
     FinishRemoval,
+    ForgetApplication,
     RemoveApplication,
     RollbackRelease,
     ShiftRelease,
@@ -153,7 +154,7 @@ class Model:
                 gone = self.flights.get(command.application)
                 if gone is not None:
                     gone.phase, gone.is_app_removed = Phase.ROLLING_BACK, True
-            case FinishRemoval():
+            case FinishRemoval() | ForgetApplication():
                 pass
             case _:
                 assert after.releases == before.releases, "only release commands touch releases"

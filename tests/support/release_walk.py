@@ -13,6 +13,7 @@ from gateway.core.commands import (
     DrainInstance,
     EndSmooth,
     FinishRemoval,
+    ForgetApplication,
     MarkCoexist,
     PutService,
     RemoveApplication,
@@ -137,6 +138,9 @@ class Walk:
         if self.stage.state.services[sid].launch is not None and self.random.random() < 0.3:
             self.stage.lingering.add(sid)
         return FinishRemoval(sid)
+
+    def forget(self) -> Command:
+        return ForgetApplication(self.app())
 
     def advance(self) -> Command:
         flying = [r.id for r in self.stage.state.releases.values() if not r.phase.is_over]

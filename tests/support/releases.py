@@ -15,6 +15,7 @@ from gateway.core.commands import (
     ConfirmRelease,
     EndSmooth,
     FinishRemoval,
+    ForgetApplication,
     PutService,
     RollbackRelease,
     SetWeights,
@@ -237,6 +238,8 @@ class Stage:
         for found in tuple(self.state.services.values()):
             if found.leaving:
                 self.do(FinishRemoval(found.id))
+        for application in tuple(self.state.applications):
+            self.do(ForgetApplication(application))
 
     def shift(self, percent: float, *, force: bool = False, app: str = APP) -> Decided:
         return self.do(ShiftRelease(app, percent, self.now, "op", force=force))
@@ -321,7 +324,8 @@ def check_invariants(state: State) -> None:
     owners = {s.application for s in state.services.values()}
     for application in state.applications.values():
         is_to_stay = application.template is not None and not application.leaving
-        assert is_to_stay or application.release or application.name in owners, "it has ended"
+        is_ending = application.leaving or application.release or application.name in owners
+        assert is_to_stay or is_ending, "it has ended"
     for found in state.services.values():
         if found.application != "-":
             assert found.leaving or _has_owner(state, found), f"{found.id} is nobody's"

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.commands import (
     FinishRemoval,
+    ForgetApplication,
     PutService,
     RemoveApplication,
     RemoveService,
@@ -120,8 +121,21 @@ def test_a_removal_takes_everything_off_its_routes_at_once_and_then_drains() -> 
     stage.do(FinishRemoval(sid("v1")))
     assert APP in stage.state.applications, "the last one is draining"
     stage.do(FinishRemoval(sid("w")))
-    assert stage.state.applications == {}
     assert set(stage.state.services) == {"-/x"}
+    stage.lingering = {sid("w")}
+    stage.do(ForgetApplication(APP))
+    assert APP in stage.state.applications, "a process is ending"
+    stage.lingering = set()
+    stage.do(ForgetApplication(APP))
+    assert stage.state.applications == {}
+
+
+def test_only_what_is_being_removed_is_forgotten() -> None:
+    stage = Stage()
+    stage.begin(V1)
+    before = stage.state
+    stage.do(ForgetApplication(APP))
+    assert stage.state is before
 
 
 def test_a_removal_asked_twice_is_asked_once() -> None:

@@ -57,6 +57,7 @@ class Story(Walk):
             (4, self.register),
             (2, self.remove_service),
             (10, self.finish),
+            (5, self.forget),
             (3, self.advance),
             (14, self.go_on),
             (2, self.end_smooth),
