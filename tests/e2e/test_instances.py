@@ -147,7 +147,7 @@ def test_a_removal_that_takes_long_is_told_and_survives_a_restart_of_control(
     old, new = origins.start(name_of(host, 1)), origins.start(name_of(host, 2))
     gateway.api.register(old.name, host, old.port)
     gateway.api.register(new.name, host, new.port)
-    slow = Asking(gateway, host, 7)
+    slow = Asking(gateway, host, 10)
     wait_hit(old)
     gateway.api.set_weights(host, **{old.name: 0, new.name: 1})
     answer = gateway.api("DELETE", f"services/{old.name}?drain_timeout=60")

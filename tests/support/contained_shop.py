@@ -44,12 +44,14 @@ class Shop:
         wait_until(
             lambda: words in (self.release(release)["waiting_for"] or ""),
             LONG_S,
-            f"a release that waits for {words!r}: {self.release(release)['waiting_for']}",
+            lambda: f"a release that waits for {words!r}: {self.release(release)['waiting_for']}",
         )
 
     def wait_containers(self, **wanted: int) -> None:
         wait_until(
-            lambda: self.containers.are(**wanted), LONG_S, f"{wanted}: {self.containers.count()}"
+            lambda: self.containers.are(**wanted),
+            LONG_S,
+            lambda: f"{wanted}: {self.containers.count()}",
         )
 
     def serves(self) -> str:

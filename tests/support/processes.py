@@ -16,12 +16,20 @@ ESTABLISHED = "01"
 
 
 def wait_until(
-    condition: Callable[[], object], timeout_s: float = 15.0, what: str = "it", poll_s: float = 0.02
+    condition: Callable[[], object],
+    timeout_s: float = 15.0,
+    what: str | Callable[[], str] = "it",
+    poll_s: float = 0.02,
 ) -> None:
-    """Wait until `condition` gives something true; fails after `timeout_s`."""
+    """Wait until `condition` gives something true; fails after `timeout_s`.
+
+    `what` is waited for; where that tells a state, it is asked for when it has not come.
+    """
     end = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < end, f"{what} did not come about within {timeout_s:.0f} s"
+        if time.monotonic() >= end:
+            text = what if isinstance(what, str) else what()
+            raise AssertionError(f"{text} did not come about within {timeout_s:.0f} s")
         time.sleep(poll_s)
 
 
