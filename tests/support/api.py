@@ -491,10 +491,17 @@ async def serving(
             for work in (controller.run(), publisher.keep_file(), driver.run())
         ]
 
+        removals: list[asyncio.Task[None]] = []
+
+        async def removed() -> None:
+            """Time does not pass before what leaves is gone; that takes real messages."""
+            if removals:
+                await asyncio.wait(removals)
+
         async def stop() -> None:
-            for task in tasks:
+            for task in [*tasks, *removals]:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *removals, return_exceptions=True)
 
         stack.push_async_callback(stop)
         stack.push_async_callback(publisher.close)
@@ -543,7 +550,8 @@ async def serving(
             tcp,
             port,
         )
-        controller.on_change(lambda: _remove_leaving(api, tasks))
+        controller.on_change(lambda: _remove_leaving(api, removals))
+        clock.on_tick = removed
         await api.settled()
         yield api
 
@@ -556,9 +564,9 @@ async def _worker(slot: int, publisher: Publisher, tasks: list[asyncio.Task[None
     return worker
 
 
-def _remove_leaving(api: Api, tasks: list[asyncio.Task[None]]) -> None:
+def _remove_leaving(api: Api, removals: list[asyncio.Task[None]]) -> None:
     if api.removes:
-        tasks.extend(
+        removals.extend(
             asyncio.create_task(finish_removal(api, service.id))
             for service in api.controller.state.services.values()
             if service.leaving
