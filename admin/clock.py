@@ -34,3 +34,16 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""
         await asyncio.sleep(seconds)
+
+
+async def wait_until(clock: Clock, event: asyncio.Event, due: float | None) -> None:
+    """Wait for an event, but not beyond `due` (monotonic); None: as long as it takes."""
+    waits: list[asyncio.Future[object]] = [asyncio.ensure_future(event.wait())]
+    if due is not None:
+        pause_s = max(0.0, due - clock.monotonic())
+        waits.append(asyncio.ensure_future(clock.sleep(pause_s)))
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waits:
+            one.cancel()

@@ -15,7 +15,7 @@ from gateway.core.commands import Command
 from gateway.core.state import State
 
 from .audit import Actor
-from .clock import Clock
+from .clock import Clock, wait_until
 from .observing import LaunchReport, Report, Source
 
 BATCH_MAX = 64
@@ -100,18 +100,7 @@ class Inbox:
 
     async def wait(self, due: float | None) -> None:
         """Until there is something, but not longer than to `due` (monotonic)."""
-        if due is None:
-            await self._has_mail.wait()
-        else:
-            mail = asyncio.ensure_future(self._has_mail.wait())
-            timer = asyncio.ensure_future(
-                self._clock.sleep(max(0.0, due - self._clock.monotonic()))
-            )
-            try:
-                await asyncio.wait({mail, timer}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                mail.cancel()
-                timer.cancel()
+        await wait_until(self._clock, self._has_mail, due)
         self._has_mail.clear()
 
     def take(self, asks_max: int = BATCH_MAX) -> Mail:

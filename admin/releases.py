@@ -27,7 +27,7 @@ from gateway.core.release import Colour, ConfirmMode, Phase, Release, Strategy
 from gateway.core.releasing import has_happened
 
 from .audit import GATEWAY
-from .clock import Clock
+from .clock import Clock, wait_until
 from .controller import Controller
 from .deadlines import Deadlines
 from .progress import Failures, setback
@@ -99,13 +99,7 @@ class ReleaseDriver:
             if not flying:
                 await self._has_changed.wait()
                 continue
-            timer = asyncio.ensure_future(self._clock.sleep(POLL_S))
-            change = asyncio.ensure_future(self._has_changed.wait())
-            try:
-                await asyncio.wait({timer, change}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                timer.cancel()
-                change.cancel()
+            await wait_until(self._clock, self._has_changed, self._clock.monotonic() + POLL_S)
 
     def _flying(self) -> list[Release]:
         state = self._controller.state

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from admin.providers.docker.actions import NameTaken
 from admin.providers.docker.carrying import Work
 from admin.providers.docker.engine import Engine, EngineError, EngineGone, NoSuchThing
-from admin.providers.docker.following import Followers
 from admin.providers.docker.listing import Listing
 from admin.providers.docker.making import Maker
+from admin.providers.docker.outputs import Outputs
 from admin.providers.launching.progress import Stage
 from gateway.core.container import Container
 from gateway.core.model import InstanceId, Launch, Service, ServiceId
@@ -79,8 +78,7 @@ class StandIn:
             "me",
             cast(Listing, every),
             cast(Maker, every),
-            cast(Followers, every),
-            lambda one: Path("/nowhere"),
+            cast(Outputs, every),
             self.fail,
         )
 

@@ -12,10 +12,8 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from admin.clock import Clock
-from admin.providers.launching import logs
 from admin.providers.launching.progress import Stage
 from gateway.core.model import InstanceId, Service, ServiceId
 from gateway.core.names import quote
@@ -24,17 +22,13 @@ from . import endings
 from .actions import NameTaken
 from .containers import SHORT, Run
 from .engine import Engine, EngineError, EngineGone, NoSuchThing
-from .following import Followers
 from .listing import Listing
 from .making import Maker
+from .outputs import Outputs
 from .ownership import Owned, container_name
 
 log = logging.getLogger(__name__)
 
-OUTPUT_LINES = 20
-"""Lines of output remembered with a failure."""
-LAST_WORDS_S = 2.0
-"""How long the output of a container that ended may take to come."""
 AGAIN_S = 1.0
 """After something that the Engine refuses to do with a container."""
 AT_ONCE = 8
@@ -71,8 +65,7 @@ class Work:
         owner: str,
         listing: Listing,
         maker: Maker,
-        followers: Followers,
-        file_of: Callable[[Owned], Path],
+        outputs: Outputs,
         fail: Fail,
     ) -> None:
         self._engine = engine
@@ -80,8 +73,7 @@ class Work:
         self._owner = owner
         self._listing = listing
         self._maker = maker
-        self._followers = followers
-        self._file_of = file_of
+        self._outputs = outputs
         self._fail = fail
         self._room = asyncio.Semaphore(AT_ONCE)
         self.tasks: dict[str, Task] = {}
@@ -221,7 +213,7 @@ class Work:
         self.ended.add(one.id)
         if one.is_up:
             await self._maker.stop(one.id, one.grace_s)
-            await self._followers.finish(one.id, self._file_of(one), LAST_WORDS_S)
+            await self._outputs.finish(one)
         await self._maker.remove(one.id)
 
     async def _bury(self, one: Owned, is_failure: bool) -> None:
@@ -229,9 +221,8 @@ class Work:
             inspected = await self._engine.inspect(one.id)
             with self._engine.reading():
                 ended = endings.ending_of(inspected)
-            file = self._file_of(one)
-            await self._followers.finish(one.id, file, LAST_WORDS_S)
-            output = logs.tail(file, OUTPUT_LINES)
+            await self._outputs.finish(one)
+            output = self._outputs.tail(one)
             self._fail(one.service, one.slot, one.instance, ended.words, ended.lived_s, output)
         self.ended.add(one.id)
         await self._maker.remove(one.id)

@@ -19,10 +19,9 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from admin.audit import GATEWAY
-from admin.clock import Clock
+from admin.clock import Clock, wait_until
 from admin.observing import LaunchReport, Source
 from gateway.core.commands import TakeDiscovered
 from gateway.core.discovering import conflicts, take_discovered
@@ -175,15 +174,7 @@ class Discovery:
             await self._wait(self._must_look_at_ports, self._docker.refresh)
 
     async def _wait(self, event: asyncio.Event, longest_s: float) -> None:
-        waits: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(event.wait()),
-            asyncio.ensure_future(self._clock.sleep(longest_s)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
+        await wait_until(self._clock, event, self._clock.monotonic() + longest_s)
 
     # --- events ---------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from admin.clock import Clock
+from admin.clock import Clock, wait_until
 from admin.observing import LaunchReport, Source
 from admin.providers.launching import logs
 from admin.providers.launching.dependencies import missing
@@ -39,9 +39,9 @@ from . import placing
 from .carrying import Work
 from .containers import Container, Run
 from .engine import Engine, EngineError, Presence
-from .following import Followers
 from .listing import Listing
 from .making import Maker
+from .outputs import Outputs
 from .ownership import Owned, container_name, definition_of
 from .unreachable import Unreachable
 
@@ -49,10 +49,6 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """How often open work is asked for while something retires."""
-LOGS_S = 5.0
-"""How often output files are looked at."""
-OUTPUT_LINES = 20
-"""Lines of output remembered with a failure."""
 
 
 class DockerLauncher:
@@ -70,20 +66,18 @@ class DockerLauncher:
         self._world = world
         self._engine = engine
         self._clock = clock
-        self._logs = folder / logs.CONTAINERS
         self._owner = owner
         self._must_look = asyncio.Event()
         self._listing = Listing(engine, clock, owner, self._must_look.set)
         self._maker = Maker(engine, owner, lambda: self._docker, environment)
-        self._followers = Followers(engine)
+        self._outputs = Outputs(engine, clock, folder / logs.CONTAINERS)
         self._work = Work(
             engine,
             clock,
             owner,
             self._listing,
             self._maker,
-            self._followers,
-            self._file,
+            self._outputs,
             self._fail,
         )
         self._turns = Turns(clock)
@@ -113,12 +107,12 @@ class DockerLauncher:
     def last_output(self, instance: InstanceId) -> tuple[str, ...]:
         """The last lines that a container wrote."""
         found = self._listing.by_instance(instance)
-        return () if found is None else logs.tail(self._file(found), OUTPUT_LINES)
+        return () if found is None else self._outputs.tail(found)
 
     @property
     def log_folder(self) -> Path:
         """Where the output of all its containers is."""
-        return self._logs
+        return self._outputs.folder
 
     def why_not_started(self, service: ServiceId) -> str | None:
         """What a service waits for before its next container is started; None: for nothing."""
@@ -173,7 +167,11 @@ class DockerLauncher:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._look_always())
-                group.create_task(self._keep_logs())
+                group.create_task(
+                    self._outputs.keep_small(
+                        lambda: self._listing.owned.values(), lambda: self._docker.log_bytes
+                    )
+                )
         finally:
             await self._close()
 
@@ -187,7 +185,7 @@ class DockerLauncher:
             now = self._clock.monotonic()
             if self._listing.is_known and self._engine.presence is not Presence.GONE:
                 self.look(now)
-            await self._wait(self._next_due(now))
+            await wait_until(self._clock, self._must_look, self._next_due(now))
 
     def _next_due(self, now: float) -> float:
         dues = [self._listing.due, self._turns.next_due(now)]
@@ -243,7 +241,7 @@ class DockerLauncher:
     def _take(self, gone: Sequence[Owned]) -> None:
         """There is a new list; these are not in it any more."""
         for one in gone:
-            self._followers.forget(one.id)
+            self._outputs.forget(one)
             service = self._world.state.services.get(one.service)
             is_missed = service is not None and not service.leaving
             is_told = one.id in self._work.ended or one.container.name in self._work.tasks
@@ -254,7 +252,7 @@ class DockerLauncher:
         for one in self._listing.owned.values():
             self._begun.add(one.service)
             if one.is_up:
-                self._followers.follow(one.id, self._file(one))
+                self._outputs.follow(one)
 
     # --- planning ---------------------------------------------------------------------------
 
@@ -315,11 +313,15 @@ class DockerLauncher:
         return [o for o in self._listing.owned.values() if o.is_up and not self._work.is_ending(o)]
 
     def _end_unreachable(self, services: Mapping[ServiceId, Service], now: float) -> None:
-        """Those that run without an address; others are started in their place."""
+        """Those that run without an address; others are started in their place.
+
+        While something is done with one it may still get one, and nothing else can be begun.
+        """
         found = {
             one.id: one
             for one in self._alive()
-            if (service := services.get(one.service)) is not None
+            if one.container.name not in self._work.tasks
+            and (service := services.get(one.service)) is not None
             and placing.instance_of(one, service, self._docker) is None
         }
         for id in self._unreachable.note(found, now):
@@ -365,12 +367,6 @@ class DockerLauncher:
     def _lived_s(self, container: Container) -> float:
         return max(0.0, self._clock.time() - container.created)
 
-    def _file(self, one: Owned) -> Path:
-        application, _, service = one.service.partition("/")
-        return logs.new_file(
-            self._logs, application, service, one.container.short_id, one.container.created
-        ).absolute()
-
     def _definition(self, service: Service) -> str:
         known = self._definitions.get(service.id)
         if known is None or known[0] is not service.launch:
@@ -390,41 +386,13 @@ class DockerLauncher:
         for sid in [sid for sid in self._definitions if sid not in services]:
             del self._definitions[sid]
 
-    async def _wait(self, due: float) -> None:
-        pause_s = max(0.0, due - self._clock.monotonic())
-        waits = [
-            asyncio.ensure_future(self._must_look.wait()),
-            asyncio.ensure_future(self._clock.sleep(pause_s)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
-
-    async def _keep_logs(self) -> None:
-        """Keep files short and folders few."""
-        while True:
-            await self._clock.sleep(LOGS_S)
-            files = {self._file(one) for one in self._listing.owned.values()}
-            longest = self._docker.log_bytes
-            with suppress(OSError):
-                await asyncio.to_thread(_keep_small, self._logs, files, longest)
-
     async def _close(self) -> None:
         self._listing.close()
         await self._work.close()
-        await self._followers.close()
+        await self._outputs.close()
         await self._maker.close()
 
 
 def is_container(service: Service) -> bool:
     """Are its instances started in containers?"""
     return service.launch is not None and service.launch.container is not None
-
-
-def _keep_small(folder: Path, live: Collection[Path], longest: int) -> None:
-    for of_service in {file.parent for file in live}:
-        application, service = logs.names_of(of_service)
-        logs.prune_files(folder, application, service, live)
-    logs.keep_small(folder, live, longest)

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from admin.clock import Clock
+from admin.clock import Clock, wait_until
 from admin.observing import LaunchReport
 from admin.probes import Surroundings
 from admin.providers.launching import logs
@@ -223,7 +223,7 @@ class ProcessProvider:
             now = self._clock.monotonic()
             self.look(now)
             due = now + POLL_S if self._retirements.instances else self._turns.next_due(now)
-            await self._wait(due)
+            await wait_until(self._clock, self._must_look, due)
 
     def look(self, now: float) -> None:
         """One pass at the monotonic time `now`: plan, ask the supervisor, report."""
@@ -359,17 +359,6 @@ class ProcessProvider:
         self._turns.keep_only(services)
         for sid in [sid for sid in self._definitions if sid not in services]:
             del self._definitions[sid]
-
-    async def _wait(self, due: float | None) -> None:
-        waits: list[asyncio.Future[object]] = [asyncio.ensure_future(self._must_look.wait())]
-        if due is not None:
-            pause_s = max(0.0, due - self._clock.monotonic())
-            waits.append(asyncio.ensure_future(self._clock.sleep(pause_s)))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waits:
-                one.cancel()
 
     async def _keep_logs(self) -> None:
         """Keep files short and folders few."""
