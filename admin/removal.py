@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from gateway.core.commands import FinishRemoval, ForgetApplication
 from gateway.core.errors import Refused
-from gateway.core.gone import drop_if_gone
+from gateway.core.gone import drop_if_gone, is_ending
 from gateway.core.model import Service, ServiceId
 
 from .audit import GATEWAY
@@ -49,7 +49,8 @@ class Remover:
         while True:
             self._has_changed.clear()
             leaving = [s for s in self._controller.state.services.values() if s.leaving]
-            ending = [a.name for a in self._controller.state.applications.values() if a.leaving]
+            applications = self._controller.state.applications.values()
+            ending = [a.name for a in applications if is_ending(a)]
             deadlines = {s.id: deadlines.get(s.id, self._deadline(s)) for s in leaving}
             if not leaving and not ending:
                 await self._has_changed.wait()

@@ -360,6 +360,24 @@ def test_an_end_waits_for_open_work_and_for_processes(tell: Teller, verb: str) -
     tell(tale)
 
 
+def test_an_application_that_never_came_up_is_forgotten_with_its_last_process(
+    tell: Teller,
+) -> None:
+    async def tale(node: Node) -> None:
+        node.sick = {sid("v1")}
+        await node.do(start(V1, now=node.clock.time()))
+        node.stubborn = {sid("of-an-earlier-release")}
+        await node.do(RollbackRelease("shop", node.clock.time(), OPERATOR.name))
+        await node.until(Phase.ROLLED_BACK)
+        await node.pass_time(1)
+        assert set(node.state.applications) == {"shop"}, "one of its processes is stopping"
+        node.stubborn = set()
+        await node.pass_time(1)
+        assert not node.state.applications
+
+    tell(tale)
+
+
 # --- smooth confirmation -----------------------------------------------------------------------
 
 
