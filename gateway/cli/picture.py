@@ -17,13 +17,15 @@ from gateway.cli.advice import Step, application_steps, next_steps, remaining, s
 from gateway.cli.harmless import harmless, harmless_lines
 from gateway.cli.standing import Application, Failure, Release, Route, Service
 from gateway.cli.standing import Step as Standing
-from gateway.core.release import Colour
+from gateway.core.release import Colour, Phase
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
 ORDER = (Colour.GREEN, Colour.BLUE, Colour.YELLOW, None)
+PROBING = "probing"
+"""The stage of an instance that runs and has not passed its check yet."""
 FEW = 5
 """A service with more instances is folded on a screen that can't hold them all."""
 FIXED_LINES = 14
@@ -53,7 +55,7 @@ def picture_of_release(
     def draw(lines: int | None) -> RenderableType:
         return _group(
             _head(release, now),
-            _services_table(services, lines, release.is_over),
+            _services_table(services, lines, release),
             *(_failure_text(f) for f in _latest(services)),
             _routes_table(release.routes, release),
             _timeline_table(release) if has_timeline else None,
@@ -69,13 +71,13 @@ def picture_of_application(application: Application, now: float, gateway: str) -
         return picture_of_release(application.release, now, gateway)
     state = "is being removed" if application.leaving else "no release in flight"
     facts = {"phase": f"{application.name}: {state}"}
-    facts.update(_service_facts(application.services))
+    facts.update(_service_facts(application.services, None))
     facts.update(_route_facts(application.routes, None))
 
     def draw(lines: int | None) -> RenderableType:
         return _group(
             _line((application.name, "bold"), (f"  {state}", "")),
-            _services_table(application.services, lines),
+            _services_table(application.services, lines, None),
             *(_failure_text(f) for f in _latest(application.services)),
             _routes_table(application.routes, None),
             _steps_table(application_steps(application, gateway)),
@@ -121,7 +123,7 @@ def _release_facts(release: Release, services: Iterable[Service]) -> Iterator[tu
     yield "phase", f"{release.id} {phase_words(release.phase)}: {situation(release)}"
     for number, warning in enumerate(release.warnings):
         yield f"warning:{number}", f"warning: {harmless(warning)}"
-    yield from _service_facts(services)
+    yield from _service_facts(services, release)
     yield from _route_facts(release.routes, release)
     if release.waiting_for:
         yield "waiting", f"waiting for: {harmless(release.waiting_for)}"
@@ -131,23 +133,39 @@ def _step_line(service: Service, step: Standing) -> str:
     """`web-v2 2/3: pulling, 35 % of 120 MB`."""
     what = f"{step.stage}, {harmless(step.detail)}" if step.detail else step.stage
     which = f" {step.instance}" if step.instance else ""
-    return f"{service.name} {step.slot + 1}/{service.scale}: {what}{which}"
+    problem = next((i.problem for i in service.instances if i.id == step.instance), None)
+    why = f": {harmless(problem)}" if problem else ""
+    return f"{service.name} {step.slot + 1}/{service.scale}: {what}{which}{why}"
 
 
-def _service_facts(services: Iterable[Service]) -> Iterator[tuple[str, str]]:
+def _service_facts(
+    services: Iterable[Service], release: Release | None
+) -> Iterator[tuple[str, str]]:
     for service in services:
         colour = f" ({service.colour})" if service.colour else ""
         leaving = ", leaving" if service.leaving else ""
         ready = f"{service.ready} of {service.scale} ready"
         yield f"service:{service.id}", f"{service.name}{colour}: {ready}{leaving}"
+        coming = _coming(service, release)
         if service.ready < service.scale:
             for step in service.steps:
-                yield f"step:{service.id}:{step.slot}", _step_line(service, step)
+                if step.stage != PROBING or step.instance in coming:
+                    yield f"step:{service.id}:{step.slot}", _step_line(service, step)
         for i in service.instances:
-            problem = f": {harmless(i.problem)}" if i.problem else ""
-            yield f"instance:{i.id}", f"{i.id} {i.health}, {i.state}{problem}"
+            if i.id not in coming:
+                problem = f": {harmless(i.problem)}" if i.problem else ""
+                yield f"instance:{i.id}", f"{i.id} {i.health}, {i.state}{problem}"
+        there = {i.id for i in service.instances}
         for f in reversed(service.failures):
-            yield f"failure:{f.instance}:{f.time}", "\n".join(failure_lines(f))
+            if f.instance not in there:  # what runs has told its problem already
+                yield f"failure:{f.instance}:{f.time}", "\n".join(failure_lines(f))
+
+
+def _coming(service: Service, release: Release | None) -> frozenset[str]:
+    """Instances that are just starting: that they do not answer yet is no news."""
+    if release is None or release.phase != Phase.RELEASING or service.colour != Colour.GREEN:
+        return frozenset()
+    return frozenset(s.instance for s in service.steps if s.instance and s.stage == PROBING)
 
 
 def _route_facts(routes: Iterable[Route], release: Release | None) -> Iterator[tuple[str, str]]:
@@ -199,9 +217,8 @@ def _phase_style(release: Release) -> str:
 
 
 def _services_table(
-    services: Sequence[Service], lines: int | None, is_over: bool = False
+    services: Sequence[Service], lines: int | None, release: Release | None
 ) -> RenderableType | None:
-    """`is_over`: of services without instances nobody knows any more what was ready."""
     from gateway.cli.output import table
 
     if not services:
@@ -210,12 +227,15 @@ def _services_table(
         lines - FIXED_LINES, 1
     )
     columns = ("SERVICE", "COLOUR", ">READY", "INSTANCE", "HEALTH", "STATE", ">OPEN", "PROBLEM")
-    return table(columns, (row for s in services for row in _rows(s, folded, is_over)))
+    return table(columns, (row for s in services for row in _rows(s, folded, release)))
 
 
-def _rows(service: Service, folded: bool, is_over: bool) -> Iterator[tuple[object, ...]]:
+def _rows(service: Service, folded: bool, release: Release | None) -> Iterator[tuple[object, ...]]:
     name = service.name + (" (leaving)" if service.leaving else "")
-    ready = None if is_over and not service.instances else f"{service.ready}/{service.scale}"
+    # of services without instances nobody knows any more what was ready
+    is_past = release is not None and release.is_over and not service.instances
+    ready = None if is_past else f"{service.ready}/{service.scale}"
+    coming = _coming(service, release)
     first: tuple[object, ...] = (name, service.colour, ready)
     shown = list(service.instances)
     if folded and len(shown) > FEW:
@@ -224,7 +244,8 @@ def _rows(service: Service, folded: bool, is_over: bool) -> Iterator[tuple[objec
     for i in shown:
         opened = i.in_flight + i.websockets
         problem = harmless(i.problem) if i.problem else ""
-        yield (*first, i.id, i.health, i.state, opened, problem)
+        state = PROBING if i.id in coming else i.state
+        yield (*first, i.id, i.health, state, opened, problem)
         first = ("", "", "")
     begun = [step for step in service.steps if step.instance is None]
     for step in begun[: FEW if folded else None]:

@@ -27,6 +27,7 @@ from tests.support.release_answers import (
     entry,
     failure,
     green_starting,
+    instance,
     over,
     pending,
     release,
@@ -342,6 +343,43 @@ def test_each_instance_is_told_of_on_its_way(double: Double, template: Path) -> 
         "nginx-v2 1/2: probing nginx-v2@0123456789ab",
         "nginx-v2 2/2: creating",
     ]
+
+
+def test_what_is_just_starting_is_told_of_calmly(double: Double, template: Path) -> None:
+    """In one line each that changes when its problem does, whatever it writes meanwhile."""
+    name = "nginx-v2@127.0.0.1:20002"
+
+    def looks(problem: str, at: str, *output: str) -> dict[str, Any]:
+        found = green_starting()
+        found["services"][0] |= {
+            "instances": [instance("nginx-v2", 20002, "unhealthy", state="down", problem=problem)],
+            "steps": [step(0, "probing", "", name)],
+            "failures": [failure(f"does not pass its check: {problem}", *output) | {"time": at}],
+        }
+        return found
+
+    sick = pending()
+    sick["services"][0] |= {
+        "ready": 0,
+        "instances": [instance("nginx-v2", 20002, "unhealthy", state="down", problem="broken")],
+        "steps": [step(0, "probing", "", name)],
+    }
+    double.answers_in_turn(
+        "GET",
+        RELEASE,
+        looks("Connection refused", "2026-01-31T12:00:01Z"),
+        looks("Connection refused", "2026-01-31T12:00:02Z", "loading"),
+        looks("answered 503", "2026-01-31T12:00:03Z", "loading", "still"),
+        sick,
+    )
+    done = gateway(double, "deploy", "nginx", "-f", str(template), "--wait")
+    told = (line.partition(" s  ")[2] for line in done.stdout.splitlines())
+    assert [line for line in told if name in line] == [
+        f"nginx-v2 1/1: probing {name}: Connection refused",
+        f"nginx-v2 1/1: probing {name}: answered 503",
+        f"{name} unhealthy, down: broken",
+    ]
+    assert "loading" not in done.stdout
 
 
 def test_why_a_release_was_rolled_back_is_told_though_nobody_watched(
