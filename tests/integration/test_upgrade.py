@@ -236,9 +236,9 @@ def test_backends_stay_their_ends_are_noticed_and_orders_under_way_are_kept(
         order(
             launch("stays", "exec sleep 60"),
             launch("ends", "while [ ! -e go ]; do sleep 0.02; done; exit 7"),
-            launch("stubborn", "trap '' TERM; while :; do sleep 0.1; done"),
+            launch("stubborn", "trap '' TERM; > deaf; while :; do sleep 0.1; done"),
         )
-        g.wait(lambda: len(rows()) == 3)
+        g.wait(lambda: len(rows()) == 3 and (g.folder / "deaf").exists())
         before = rows()
         order(
             messages.halt("stubborn", 1.0), *(launch(f"n{i}", "exec sleep 60") for i in range(30))

@@ -114,7 +114,9 @@ class Engine:
     def start(self) -> None:
         """Start the daemon, again after it was stopped or killed; waits until it answers."""
         assert self._keeper.stdin is not None
-        (self.folder / "docker.pid").unlink(missing_ok=True)
+        # A dead process that nobody has waited for yet would be taken for one that runs.
+        for left in ("docker.pid", "exec/containerd/containerd.pid"):
+            (self.folder / left).unlink(missing_ok=True)
         self._keeper.stdin.write("start\n")
         self._keeper.stdin.flush()
         wait_until(lambda: self.pid is not None, what="dockerd")
