@@ -35,13 +35,12 @@ from gateway.core.model import (
     UpstreamTls,
 )
 from gateway.core.names import published_host
-from gateway.core.templates import IN_FLIGHT_MAX, SCALE_MAX
+from gateway.core.templates import ENDPOINTS_MAX, IN_FLIGHT_MAX, SCALE_MAX
 
 from . import names
 from .names import HTTPS
 
 ROUTES_MAX = 256
-ENDPOINTS_MAX = 1024
 DRAIN_MAX_S = 86400.0
 
 Host = Annotated[

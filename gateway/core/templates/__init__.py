@@ -15,11 +15,13 @@ meanings (order of labels, list or map, prefix, quotes) become equal values.
 
 from __future__ import annotations
 
+from .extension import ENDPOINTS_MAX, IN_FLIGHT_MAX
 from .parse import Outcome, Parsed, parse, read
 from .problems import Place, Problem, dotted, refusal
-from .service import IN_FLIGHT_MAX, SCALE_MAX, Read
+from .service import SCALE_MAX, Read
 
 __all__ = [
+    "ENDPOINTS_MAX",
     "IN_FLIGHT_MAX",
     "SCALE_MAX",
     "Outcome",

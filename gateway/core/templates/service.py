@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from gateway.core.model import Check, Claim, Endpoint, RouteId, Service, UpstreamTls
-from gateway.core.spelling import endpoint, server_name, service_name
+from gateway.core.model import RouteId, Service
+from gateway.core.spelling import service_name
 
 from . import container_keys, keys, labels, values
 from .container import Declared
+from .depends import read_depends
 from .env_files import EnvFiles, no_files
+from .extension import fit_to_endpoints, read_endpoints, read_in_flight_limit, read_tls
 from .labels import Labels, read_labels
 from .launch import read_launch, read_launch_in_container
 from .plain import Map, Value
@@ -19,14 +21,9 @@ from .problems import Findings, Place, is_nearly
 from .routes import Placed, read_routes
 from .values import Given
 
-IN_FLIGHT_MAX = 10_000_000
-"""The highest limit of requests an instance is given at a time."""
 SCALE_MAX = 1000
 """The most instances of one service."""
-ENDPOINTS_MAX = 1024
-DEPENDS_MAX = 1000
 
-_CONDITIONS = ("service_healthy", "service_started")
 _NOT_STARTED = ("image", "command", "entrypoint", "environment", "external_links", "working_dir")
 
 
@@ -77,12 +74,12 @@ def read_service(
             place, f"a service is a map, for example {{image: ...}}, not {values.kind_of(value)}"
         )
         return None
-    endpoints = _endpoints(value, place, findings)
+    endpoints = read_endpoints(value, place, findings)
     image = value.get("image")
     is_container = endpoints is None and isinstance(image, str) and around.runs_in_container(image)
     _check_keys(value, place, is_container, findings)
     own = _labels(value, place, findings)
-    tls = _tls(value, endpoints, place, findings)
+    tls = read_tls(value, endpoints, place, findings)
     launch = (
         read_launch_in_container(
             value, place, own.others, around.declared, around.env_files, findings
@@ -100,12 +97,12 @@ def read_service(
         is_routed=bool(routes) or bool(own.ports),
         is_launched=endpoints is None,
     )
-    depends = _depends(own, value, place, findings)
+    depends = read_depends(own, value, place, findings)
     if endpoints is None:
         endpoints = ()
     else:
         _warn_not_started(value, place, scale, findings)
-        routes, check = _on_endpoints(routes, check, endpoints, place, findings)
+        routes, check = fit_to_endpoints(routes, check, endpoints, place, findings)
         launch, scale = None, 1
     service = Service(
         application=around.application,
@@ -118,7 +115,7 @@ def read_service(
         scale=scale,
         depends=tuple(sorted(depends)),
         tls=tls,
-        in_flight_limit=_in_flight_limit(value, place, findings),
+        in_flight_limit=read_in_flight_limit(value, place, findings),
     )
     return Read(
         service,
@@ -238,117 +235,6 @@ def _replicas(deploy: Value, place: Place, is_container: bool, findings: Finding
     return content.get("replicas")
 
 
-def _endpoints(content: Map, place: Place, findings: Findings) -> tuple[Endpoint, ...] | None:
-    """The addresses of `x-gateway`; None: there are none, so instances are started."""
-    if keys.EXTENSION not in content:
-        return None
-    where = (*place, keys.EXTENSION)
-    extension = values.as_map(
-        content[keys.EXTENSION], where, findings, '{endpoints: ["10.0.0.1:8080"]}'
-    )
-    if extension is None:
-        return ()
-    known = dict.fromkeys((keys.ENDPOINTS, keys.TLS, keys.LIMITS))
-    values.unknown_keys(extension, known, where, findings)
-    if keys.ENDPOINTS not in extension:
-        return None
-    where = (*where, keys.ENDPOINTS)
-    given = values.texts(extension[keys.ENDPOINTS], where, findings, '["10.0.0.1:8080"]')
-    found: dict[Endpoint, Place] = {}
-    for one in given:
-        try:
-            address = endpoint(one.text)
-        except ValueError as error:
-            findings.add(one.place, str(error))
-            continue
-        if str(address) in map(str, found):
-            findings.add(one.place, f"{address} is there already")
-        found.setdefault(address, one.place)
-    if extension[keys.ENDPOINTS] == []:
-        findings.add(where, "names no address; leave x-gateway out to have instances started")
-    if len(found) > ENDPOINTS_MAX:
-        findings.add(where, f"{len(found)} addresses, at most {ENDPOINTS_MAX} are possible")
-    return tuple(sorted(found, key=lambda e: (e.host, e.port)))
-
-
-def _tls(
-    content: Map, endpoints: tuple[Endpoint, ...] | None, place: Place, findings: Findings
-) -> UpstreamTls | None:
-    """How https endpoints prove who they are; None: under their own names."""
-    extension = content.get(keys.EXTENSION)
-    if not isinstance(extension, dict) or keys.TLS not in extension:
-        return None
-    where = (*place, keys.EXTENSION, keys.TLS)
-    given = values.as_map(extension[keys.TLS], where, findings, "{server_name: shop.internal}")
-    if given is None:
-        return None
-    values.unknown_keys(given, {keys.SERVER_NAME: None, keys.VERIFY: None}, where, findings)
-    if not any(one.is_https for one in endpoints or ()):
-        findings.add(where, "no endpoint of this service begins with https://")
-    name = None
-    if given.get(keys.SERVER_NAME) is not None:
-        at = (*where, keys.SERVER_NAME)
-        text = values.text(given[keys.SERVER_NAME], at, findings)
-        try:
-            name = server_name(text) if text is not None else None
-        except ValueError as error:
-            findings.add(at, str(error))
-    verify = given.get(keys.VERIFY, True)
-    if not isinstance(verify, bool):
-        findings.add((*where, keys.VERIFY), f"must be true or false, not {values.kind_of(verify)}")
-        verify = True
-    return UpstreamTls(name, verify)
-
-
-def _in_flight_limit(content: Map, place: Place, findings: Findings) -> int | None:
-    """How many requests an instance is given at a time; None: as the configuration says."""
-    extension = content.get(keys.EXTENSION)
-    if not isinstance(extension, dict) or extension.get(keys.LIMITS) is None:
-        return None
-    where = (*place, keys.EXTENSION, keys.LIMITS)
-    given = values.as_map(extension[keys.LIMITS], where, findings, "{in_flight: 32}")
-    if given is None:
-        return None
-    values.unknown_keys(given, {keys.IN_FLIGHT: None}, where, findings)
-    if given.get(keys.IN_FLIGHT) is None:
-        return None
-    one = values.scalar(given[keys.IN_FLIGHT], (*where, keys.IN_FLIGHT), findings)
-    return None if one is None else values.whole(one, 1, IN_FLIGHT_MAX, findings)
-
-
-def _on_endpoints(
-    routes: tuple[Placed, ...],
-    check: Check | None,
-    endpoints: tuple[Endpoint, ...],
-    place: Place,
-    findings: Findings,
-) -> tuple[tuple[Placed, ...], Check | None]:
-    """Routes and check of instances that somebody else runs.
-
-    A single routed port is the endpoint's own, whatever its number. Of several, each
-    is reached at its own number, so an endpoint must have one of them.
-    """
-    ports = {placed.claim.port for placed in routes}
-    if len(ports) == 1:
-        if check is not None and check.port in ports:
-            check = replace(check, port=None)
-        if check == Check():
-            check = None
-        return tuple(
-            replace(p, claim=Claim(p.claim.host, p.claim.path, None, p.claim.sticky))
-            for p in routes
-        ), check
-    for one in endpoints:
-        if ports and one.port not in ports:
-            words = ", ".join(str(p) for p in sorted(p for p in ports if p is not None))
-            findings.add(
-                (*place, keys.EXTENSION, keys.ENDPOINTS),
-                f"{one} has none of the routed ports {words}; where there are several, each is "
-                "reached at the endpoint's host under its own number",
-            )
-    return routes, check
-
-
 def _warn_not_started(content: Map, place: Place, scale: int, findings: Findings) -> None:
     idle = [key for key in _NOT_STARTED if content.get(key) is not None]
     if scale > 1:
@@ -358,58 +244,6 @@ def _warn_not_started(content: Map, place: Place, scale: int, findings: Findings
             place,
             f"{', '.join(idle)} without effect: x-gateway has endpoints, so nothing is started",
         )
-
-
-def _depends(own: Labels, content: Map, place: Place, findings: Findings) -> dict[str, Place]:
-    """Whom the service waits for, of the label and of `depends_on`."""
-    found: dict[str, Place] = {}
-    if (given := own.single.get(labels.DEPENDS)) is not None:
-        words = given.text.split(",")
-        if len(words) > DEPENDS_MAX:
-            findings.add(given.place, f"{len(words)} names, at most {DEPENDS_MAX} are possible")
-            words = []
-        for word in words:
-            if word.strip():
-                found.setdefault(word.strip(), given.place)
-            else:
-                findings.add(given.place, "names of services joined by commas are expected")
-    value, where = content.get("depends_on"), (*place, "depends_on")
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _check_condition(item, (*where, name), findings)
-            found.setdefault(name, (*where, name))
-    elif value is not None:
-        for given in values.texts(value, where, findings, "[db, cache]"):
-            found.setdefault(given.text, given.place)
-    return found
-
-
-def _check_condition(value: Value, place: Place, findings: Findings) -> None:
-    if value is None:
-        return
-    content = values.as_map(value, place, findings, "{condition: service_healthy}")
-    if content is None:
-        return
-    known = dict.fromkeys(("condition", "required", "restart"))
-    values.unknown_keys(content, known, place, findings)
-    condition = content.get("condition", _CONDITIONS[0])
-    if condition == "service_completed_successfully":
-        findings.add(
-            (*place, "condition"),
-            "services are kept running, so none ever completes; do this work before the release",
-        )
-    elif condition not in _CONDITIONS:
-        word = condition if isinstance(condition, str) else ""
-        findings.add(
-            (*place, "condition"),
-            f"must be {' or '.join(_CONDITIONS)}, not {values.kind_of(condition)}"
-            f"{findings.hint(word, _CONDITIONS)}",
-        )
-    for key in ("required", "restart"):
-        if key in content:
-            findings.warn(
-                (*place, key), "has no effect here: the first start waits, and no later one"
-            )
 
 
 def _check_expose(value: Value, place: Place, findings: Findings) -> None:
