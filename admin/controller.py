@@ -157,8 +157,8 @@ class Controller:
         warnings = result.warnings
         if result.must_wait:
             applied = await self._publisher.wait_applied(result.generation)
-            if self._publisher.file_problem is not None:
-                warnings += (self._publisher.file_problem,)
+            if self._publisher.file.problem is not None:
+                warnings += (self._publisher.file.problem,)
         else:
             applied = self._publisher.applied(result.generation)
         return Outcome(result.before, result.after, result.generation, applied, warnings)

@@ -155,7 +155,7 @@ class Control:
             len(controller.state.services),
         )
         self._spawn("workers", publisher.serve(socket.socket(fileno=given.link_fd)))
-        self._spawn("snapshot file", publisher.keep_file())
+        self._spawn("snapshot file", publisher.file.run())
         self._spawn("inbox", controller.run())
         if docker is not None:
             self._spawn("docker", docker.run())

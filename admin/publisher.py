@@ -20,7 +20,6 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,15 +31,14 @@ from gateway.runtime.messages import T as Type
 from gateway.runtime.messages import WorkerState
 
 from .clock import Clock
-from .filing import Filing
-from .snapshot_bytes import SnapshotBytes, delta_bytes, difference, frame
+from .keeping import Keeper
+from .snapshot_bytes import Differences, SnapshotBytes
 
 log = logging.getLogger(__name__)
 
 APPLY_TIMEOUT_S = 5.0
 """How long an operator's request waits for workers."""
 HELLO_TIMEOUT_S = 5.0
-FILE_RETRY_S = 1.0
 ACCEPT_RETRY_S = 0.1
 
 ReportEjection = Callable[[str, float, str], None]
@@ -89,23 +87,6 @@ class _Session:
         self.on_its_way: Snapshot | None = None
 
 
-class _Difference:
-    """The delta between two snapshots, as JSON and as the message for workers."""
-
-    __slots__ = ("_frame", "delta", "new", "old")
-
-    def __init__(self, old: Snapshot, new: Snapshot, delta: bytes) -> None:
-        self.old = old
-        self.new = new
-        self.delta = delta
-        self._frame: bytes | None = None
-
-    def frame(self, session: str) -> bytes:
-        if self._frame is None:
-            self._frame = frame(session, self.delta)
-        return self._frame
-
-
 class Publisher:
     """All sessions with workers, and the snapshot file at `path`.
 
@@ -123,25 +104,19 @@ class Publisher:
     ) -> None:
         self._session_name = session
         self._apply_timeout_s = apply_timeout_s
-        self._path = path
         self._clock = clock
         self._eject = eject
         self._bytes = SnapshotBytes()
-        self._difference: _Difference | None = None
-        """The last one that was asked for: workers and the file mostly ask for the same."""
+        self._differences = Differences()
         self._sessions: dict[AsyncLink, _Session] = {}
         self._roster: tuple[WorkerStatus, ...] = ()
         self._snapshot: Snapshot | None = None
         self._published_at = 0.0
         self._lag_s: float | None = None
-        self._filed = 0
-        self._file_problem: str | None = None
         self._waiters: set[asyncio.Future[None]] = set()
-        self._has_news = asyncio.Event()
-        self._filing = Filing(path, session, self._bytes)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot-file")
-        self._renewing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.file = Keeper(session, path, self._bytes, self._differences, clock, self._wake)
+        """The snapshot file; follows while its `run` does."""
 
     # --- what the controller does -----------------------------------------------------
 
@@ -151,11 +126,11 @@ class Publisher:
         `delta` is the difference to the last one, where that is known.
         """
         if delta is not None and self._snapshot is not None:
-            self._difference = _Difference(self._snapshot, snapshot, delta_bytes(delta))
+            self._differences.note(self._snapshot, snapshot, delta)
         self._snapshot = snapshot
         self._published_at = self._clock.monotonic()
         self._lag_s = None
-        self._has_news.set()
+        self.file.put(snapshot)
         for session in list(self._sessions.values()):
             self._offer(session)
         self._wake()
@@ -173,7 +148,7 @@ class Publisher:
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(self._apply_timeout_s):
-                while self.applied(generation).late or not self._is_filed(generation):
+                while self.applied(generation).late or not self.file.is_settled(generation):
                     await self._wait_change()
         return self.applied(generation)
 
@@ -191,11 +166,6 @@ class Publisher:
         if self._lag_s is not None:
             return self._lag_s
         return self._clock.monotonic() - self._published_at if self._snapshot else 0.0
-
-    @property
-    def file_problem(self) -> str | None:
-        """Why the snapshot file is behind; None: it is not."""
-        return self._file_problem
 
     # --- the supervisor's side ----------------------------------------------------------
 
@@ -256,37 +226,6 @@ class Publisher:
             link.close()
             self._wake()
 
-    async def keep_file(self) -> None:
-        """Write every publication to the file, the latest only when they come fast."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._has_news.wait()
-            self._has_news.clear()
-            snapshot = self._snapshot
-            if snapshot is None or self._is_filed(snapshot.generation, with_problem=False):
-                continue
-            held = self._filing.held
-            changed = None if held is None else self._between(held, snapshot).delta
-            try:
-                await loop.run_in_executor(self._thread, self._filing.put, snapshot, changed)
-            except OSError as error:
-                problem = f"{self._path} cannot be written: {error.strerror or error}"
-                if problem != self._file_problem:
-                    log.error("%s; workers that start now would start with older routes", problem)
-                self._file_problem = problem
-                self._wake()
-                await self._clock.sleep(FILE_RETRY_S)
-                self._has_news.set()
-            else:
-                if self._file_problem is not None:
-                    log.info("%s is written again", self._path)
-                self._file_problem = None
-                self._filed = snapshot.generation
-                self._wake()
-                if self._filing.is_long and self._renewing is None:
-                    self._renewing = self._start(self._renew_file())
-                    self._renewing.add_done_callback(self._on_renewed)
-
     async def close(self) -> None:
         """End all sessions; workers go on with what they have."""
         for session in list(self._sessions.values()):
@@ -294,27 +233,9 @@ class Publisher:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._thread.shutdown()
-        self._filing.close()
+        await self.file.close()
 
     # --- inside ---------------------------------------------------------------------------
-
-    async def _renew_file(self) -> None:
-        """Make a short file of a long one; what is published meanwhile does not wait for it."""
-        try:
-            prepared = await asyncio.to_thread(self._filing.prepare)
-            if prepared is not None:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._thread, self._filing.replace, prepared)
-        except OSError as error:
-            log.warning("%s could not be made anew, and grows on: %s", self._path, error)
-
-    def _on_renewed(self, task: asyncio.Task[None]) -> None:
-        self._renewing = None
-
-    def _is_filed(self, generation: int, *, with_problem: bool = True) -> bool:
-        """Is it in the file, or (no use in waiting then) can the file not be written?"""
-        return self._filed >= generation or (with_problem and self._file_problem is not None)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -350,7 +271,7 @@ class Publisher:
         latest = self._snapshot
         if latest is not None and (name, generation) == (self._session_name, latest.generation):
             session.on_its_way = latest
-            session.link.send_frame(self._between(latest, latest).frame(name))
+            session.link.send_frame(self._differences.between(latest, latest).frame(name))
         else:
             self._offer(session)
 
@@ -365,13 +286,7 @@ class Publisher:
     def _frame_for(self, has: Snapshot | None, latest: Snapshot) -> bytes:
         if has is None:
             return self._bytes.whole_frame(self._session_name, latest)
-        return self._between(has, latest).frame(self._session_name)
-
-    def _between(self, old: Snapshot, new: Snapshot) -> _Difference:
-        known = self._difference
-        if known is None or known.old is not old or known.new is not new:
-            known = self._difference = _Difference(old, new, difference(old, new))
-        return known
+        return self._differences.between(has, latest).frame(self._session_name)
 
     def _expected(self) -> Sequence[WorkerStatus]:
         """Every worker that takes requests or is about to, with what it confirmed.
@@ -396,7 +311,7 @@ class Publisher:
     def _wake(self) -> None:
         if self._lag_s is None and self._snapshot is not None:
             generation = self._snapshot.generation
-            if not self.applied(generation).late and self._is_filed(generation):
+            if not self.applied(generation).late and self.file.is_settled(generation):
                 self._lag_s = self._clock.monotonic() - self._published_at
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:

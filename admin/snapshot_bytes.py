@@ -91,5 +91,41 @@ def frame(session: str, delta: bytes) -> bytes:
     return encode({"t": Type.SNAPSHOT, "session": session, "delta": orjson.Fragment(delta)})
 
 
+class Difference:
+    """The delta between two snapshots, as JSON and as the message for workers."""
+
+    __slots__ = ("_frame", "delta", "new", "old")
+
+    def __init__(self, old: Snapshot, new: Snapshot, delta: bytes) -> None:
+        self.old = old
+        self.new = new
+        self.delta = delta
+        self._frame: bytes | None = None
+
+    def frame(self, session: str) -> bytes:
+        """The message that carries it, made once; always asked for the same session."""
+        if self._frame is None:
+            self._frame = frame(session, self.delta)
+        return self._frame
+
+
+class Differences:
+    """Between snapshots; keeps the last one: workers and the file mostly ask for the same."""
+
+    def __init__(self) -> None:
+        self._last: Difference | None = None
+
+    def note(self, old: Snapshot, new: Snapshot, delta: Delta) -> None:
+        """Take one that is known already."""
+        self._last = Difference(old, new, delta_bytes(delta))
+
+    def between(self, old: Snapshot, new: Snapshot) -> Difference:
+        """The one between these two."""
+        known = self._last
+        if known is None or known.old is not old or known.new is not new:
+            known = self._last = Difference(old, new, difference(old, new))
+        return known
+
+
 def _without_tables(snapshot: Snapshot) -> Snapshot:
     return Snapshot(snapshot.generation, snapshot.revision, snapshot.created, {}, {}, snapshot.keys)

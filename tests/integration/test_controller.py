@@ -111,7 +111,7 @@ async def scene(
     made = Scene(folder, store or MemoryStore(), apply_timeout_s)
     await made.controller.start(floor, last)
     tasks = [
-        asyncio.create_task(made.publisher.keep_file()),
+        asyncio.create_task(made.publisher.file.run()),
         asyncio.create_task(made.controller.run()),
     ]
     await made.worker.connect(made.publisher)

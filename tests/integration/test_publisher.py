@@ -39,7 +39,7 @@ class Scene:
 @asynccontextmanager
 async def scene(folder: Path, apply_timeout_s: float = 5.0) -> AsyncIterator[Scene]:
     made = Scene(folder, apply_timeout_s)
-    file_task = asyncio.create_task(made.publisher.keep_file())
+    file_task = asyncio.create_task(made.publisher.file.run())
     try:
         yield made
     finally:
@@ -238,11 +238,11 @@ def test_a_file_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path) -
         async with scene(folder) as s:
             s.publisher.publish(a_snapshot(1, v1=1))
             assert await s.publisher.wait_applied(1) == Applied(0, 0)
-            assert s.publisher.file_problem is not None
-            assert "snapshot.json" in s.publisher.file_problem
+            assert s.publisher.file.problem is not None
+            assert "snapshot.json" in s.publisher.file.problem
             folder.mkdir()
             await s.clock.advance(1.0)
-            await soon(lambda: s.publisher.file_problem is None)
+            await soon(lambda: s.publisher.file.problem is None)
             assert snapshot_file.read(s.path) == ("s1", a_snapshot(1, v1=1))
 
     run(go())

@@ -103,7 +103,7 @@ class Node:
         )
         remover = Remover(self.controller, lambda s: self.open_work.get(s, 0), self.clock)
         parts = (
-            self.publisher.keep_file(),
+            self.publisher.file.run(),
             self.controller.run(),
             driver.run(),
             remover.run(),

@@ -488,7 +488,7 @@ async def serving(
     async with contextlib.AsyncExitStack() as stack:
         tasks = [
             asyncio.create_task(work)
-            for work in (controller.run(), publisher.keep_file(), driver.run())
+            for work in (controller.run(), publisher.file.run(), driver.run())
         ]
 
         removals: list[asyncio.Task[None]] = []
