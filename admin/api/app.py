@@ -15,17 +15,15 @@ import contextlib
 import hashlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import BaseModel
 
 from admin.audit import Actor
-from gateway.core.errors import Code, FieldError, Refused
+from gateway.core.errors import Code, Refused
 from gateway.core.model import Role
 
 from . import (
@@ -51,9 +49,9 @@ from . import (
 )
 from .connections import Bounds, Lobby
 from .context import Context
-from .etag import read_tags
-from .idempotency import Answer, Answers, read_key
-from .operation import Call, Operation, Reply
+from .idempotency import Answer, Answers
+from .incoming import ask_for_body, read_bytes, read_call, too_large
+from .operation import Operation, Reply
 from .pages import add_pages
 from .problems import HttpCode, HttpProblem
 from .throttle import Throttle
@@ -105,10 +103,10 @@ def create_app(context: Context, bounds: Bounds) -> web.Application:
     for operation in OPERATIONS:
         endpoint = _Endpoint(operation, context, kept, strangers)
         if operation.method == "GET":
-            app.router.add_get(operation.path, endpoint.handle, expect_handler=_continue)
+            app.router.add_get(operation.path, endpoint.handle, expect_handler=ask_for_body)
         else:
             app.router.add_route(
-                operation.method, operation.path, endpoint.handle, expect_handler=_continue
+                operation.method, operation.path, endpoint.handle, expect_handler=ask_for_body
             )
     add_pages(app, lambda: openapi.document(OPERATIONS))
     return app
@@ -201,8 +199,8 @@ class _Endpoint:
         operation = self._operation
         if operation.role is not None:
             auth.require(actor, operation.role)
-        raw = await _body(request)
-        call, key = self._read(request, actor, raw)
+        raw = await read_bytes(request, request.app[BOUNDS].body_s)
+        call, key = read_call(operation, self._context, request, actor, raw)
         fingerprint = hashlib.blake2b(f"{request.path_qs}\n".encode() + raw).digest()
         if key is not None:
             call = replace(call, key=_lasting_key(actor, key, fingerprint))
@@ -219,61 +217,6 @@ class _Endpoint:
         if again:
             response.headers["Idempotency-Replayed"] = "true"
         return response
-
-    def _read(
-        self, request: web.Request, actor: Actor, raw: bytes
-    ) -> tuple[Call[Any, Any], str | None]:
-        """The call, with every problem of query, header fields and body reported at once."""
-        operation = self._operation
-        refusals: list[Refused] = []
-
-        def attempt(read: Callable[[], Any]) -> Any:
-            try:
-                return read()
-            except Refused as refused:
-                refusals.append(refused)
-                return None
-
-        query = attempt(lambda: payload.read_query(operation.query, request.query.items()))
-        body = attempt(lambda: self._read_body(request, raw))
-        if_match = if_none_match = key = None
-        if operation.changes:
-            if_match = attempt(lambda: _tags(request, "If-Match"))
-            if_none_match = attempt(lambda: _tags(request, "If-None-Match"))
-            if (text := request.headers.get("Idempotency-Key")) is not None:
-                key = attempt(lambda: read_key(text))
-        if refusals:
-            raise payload.merged(refusals)
-        call: Call[Any, Any] = Call(
-            context=self._context,
-            actor=actor,
-            path=request.match_info,
-            query=query,
-            body=body,
-            accept=request.headers.get("Accept", ""),
-            content_type=request.content_type,
-            if_match=if_match,
-            if_none_match=if_none_match,
-        )
-        return call, key
-
-    def _read_body(self, request: web.Request, raw: bytes) -> BaseModel | bytes | None:
-        operation = self._operation
-        if operation.raw_types:
-            if raw or "Content-Type" in request.headers:
-                _check_type(request, operation.raw_types)
-            return raw
-        if operation.body is None:
-            if raw and operation.method != "GET":
-                _check_type(request, ("application/json",))
-                if payload.read_json(raw) != {}:
-                    raise payload.refuse([FieldError("body", "this call takes none")])
-            return None
-        if not raw:
-            raise payload.refuse([FieldError("body", "required: a JSON object")])
-        _check_type(request, ("application/json",))
-        value = payload.read_json(raw, operation.place)
-        return payload.parse(operation.body, value, operation.place)
 
     async def _record(self, request: web.Request, actor: Actor | None, refused: Refused) -> None:
         """Put a refusal into the audit trail, if it is worth a line there."""
@@ -309,54 +252,6 @@ def _lasting_key(actor: Actor, key: str, fingerprint: bytes) -> str:
     return hashlib.blake2b(told + fingerprint, digest_size=24).hexdigest()
 
 
-def _tags(request: web.Request, field: str) -> frozenset[str] | None:
-    values = request.headers.getall(field, [])
-    return read_tags(field, ", ".join(values)) if values else None
-
-
-async def _continue(request: web.Request) -> None:
-    """Ask for the body where that is waited for; what else may be expected is none of ours.
-
-    RFC 9110, 10.1.1 lets a server ignore it. aiohttp would refuse it without a problem.
-    """
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
-
-
-async def _body(request: web.Request) -> bytes:
-    length = request.content_length
-    if length is not None and length > payload.MAX_BYTES:
-        raise _too_large()
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise HttpProblem(HttpCode.UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
-    if not request.can_read_body:
-        return b""
-    try:
-        async with asyncio.timeout(request.app[BOUNDS].body_s):
-            return await request.read()
-    except TimeoutError:
-        raise HttpProblem(
-            HttpCode.REQUEST_TIMEOUT, "the body did not come in time", {"Connection": "close"}
-        ) from None
-
-
-def _check_type(request: web.Request, allowed: Sequence[str]) -> None:
-    charset = (request.charset or "utf-8").lower()
-    if request.content_type not in allowed or charset not in ("utf-8", "utf8", "us-ascii"):
-        raise HttpProblem(
-            HttpCode.UNSUPPORTED_MEDIA_TYPE,
-            f"send the body as {' or '.join(allowed)} in UTF-8 and say so in Content-Type",
-            {"Accept": ", ".join(allowed)},
-        )
-
-
-def _too_large() -> HttpProblem:
-    return HttpProblem(
-        HttpCode.PAYLOAD_TOO_LARGE, f"a body has at most {payload.MAX_BYTES} bytes here"
-    )
-
-
 def _encode(reply: Reply) -> Answer:
     headers = {"Content-Type": reply.content_type, **reply.headers}
     if reply.etag is not None:
@@ -390,7 +285,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except HttpProblem as error:
         return problems.from_http(error)
     except web.HTTPRequestEntityTooLarge:
-        return problems.from_http(_too_large())
+        return problems.from_http(too_large())
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         return problems.problem(
