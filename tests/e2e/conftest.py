@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from tests.support.contained_shop import HOST, Shop
 from tests.support.containers import in_containers, web
-from tests.support.docker_engine import Engine
+from tests.support.docker_engine import BUSYBOX, Engine
 from tests.support.origins import Origins
+from tests.support.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +29,14 @@ def shop(docker: Engine, tmp_path: Path) -> Iterator[Shop]:
         found = Shop(docker, gateway)
         found.wait(found.deploy({"web-v1": web(HOST)}), "confirmed")
         yield found
+
+
+@pytest.fixture
+def image(registry: Registry, docker: Engine) -> Iterator[str]:
+    """An image that the module's registry has and the Engine has not."""
+    noise = random.Random(1).randbytes(2_000_000)
+    docker.build("noisy:1", f"FROM {BUSYBOX}\nCOPY noise /noise\n", {"noise": noise})
+    registry.push(docker, "noisy:1", "shop:1")
+    docker("rmi", "-f", "noisy:1")
+    yield registry.name("shop:1")
+    docker.try_run("rmi", "-f", registry.name("shop:1"))

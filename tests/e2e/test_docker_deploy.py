@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 
 from admin.providers.launching.progress import Stage
 from tests.support.containers import in_containers, web
-from tests.support.docker_engine import BUSYBOX, Engine
+from tests.support.docker_engine import Engine
 from tests.support.gateway import Gateway
 from tests.support.registry import Registry
 
@@ -34,17 +33,6 @@ def gateway(docker: Engine, tmp_path: Path) -> Iterator[Gateway]:
 def registry() -> Iterator[Registry]:
     with Registry() as found:
         yield found
-
-
-@pytest.fixture
-def image(registry: Registry, docker: Engine) -> Iterator[str]:
-    """An image that the registry has and the Engine has not."""
-    noise = random.Random(1).randbytes(2_000_000)
-    docker.build("noisy:1", f"FROM {BUSYBOX}\nCOPY noise /noise\n", {"noise": noise})
-    registry.push(docker, "noisy:1", "shop:1")
-    docker("rmi", "-f", "noisy:1")
-    yield registry.name("shop:1")
-    docker.try_run("rmi", "-f", registry.name("shop:1"))
 
 
 @contextmanager

@@ -94,6 +94,16 @@ def test_a_container_that_is_removed_or_killed_by_hand_is_replaced(shop: Shop) -
     assert shop.containers.are(web_v2=2)
 
 
+def _daemon_comes_back(shop: Shop, release: str, end: str, stays: str) -> None:
+    """The release goes on to its end; one container of one version is left, and serves."""
+    # What ran on without the daemon it ends when it comes back (no `live-restore`).
+    shop.docker.start()
+    shop.wait(release, end)
+    shop.wait_containers(**{stays.replace("-", "_"): 1})
+    shop.wait_answers()
+    assert shop.serves() == stays
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_daemon_that_is_gone_is_told_and_the_release_goes_on_when_it_is_back(
     shop: Shop, how: signal.Signals
@@ -110,11 +120,7 @@ def test_a_daemon_that_is_gone_is_told_and_the_release_goes_on_when_it_is_back(
     shop.operator.decide(release, "confirm?force=true")
     if how is signal.SIGKILL:
         shop.wait_waiting_for(release, "the processes of web-v1 to stop")
-    shop.docker.start()
-    shop.wait(release, "confirmed")
-    shop.wait_containers(web_v2=1)
-    shop.wait_answers()
-    assert shop.serves() == "web-v2"
+    _daemon_comes_back(shop, release, "confirmed", "web-v2")
 
 
 def test_a_control_process_killed_at_any_moment_leaves_neither_doubles_nor_orphans(
@@ -217,12 +223,7 @@ def test_weights_and_decisions_work_while_the_daemon_is_gone(shop: Shop) -> None
     shop.operator.decide(release, "rollback")
     shop.wait_waiting_for(release, "the processes of web-v2 to stop")
     assert shop.serves() == "web-v1"
-    # What ran on without the daemon it ends when it comes back (no `live-restore`).
-    shop.docker.start()
-    shop.wait(release, "rolled_back")
-    shop.wait_containers(web_v1=1)
-    shop.wait_answers()
-    assert shop.serves() == "web-v1"
+    _daemon_comes_back(shop, release, "rolled_back", "web-v1")
 
 
 def test_a_release_may_be_rolled_back_while_it_waits_for_a_daemon_that_is_gone(shop: Shop) -> None:
@@ -231,12 +232,7 @@ def test_a_release_may_be_rolled_back_while_it_waits_for_a_daemon_that_is_gone(s
     shop.wait_waiting_for(release, "the Docker Engine")
     shop.operator.decide(release, "rollback")
     assert shop.serves() == "web-v1"
-    # What ran on without the daemon it ends when it comes back (no `live-restore`).
-    shop.docker.start()
-    shop.wait(release, "rolled_back")
-    shop.wait_containers(web_v1=1)
-    shop.wait_answers()
-    assert shop.serves() == "web-v1"
+    _daemon_comes_back(shop, release, "rolled_back", "web-v1")
 
 
 @pytest.mark.parametrize(

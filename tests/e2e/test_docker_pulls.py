@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from tests.support.applications import Operator
 from tests.support.containers import Containers, in_containers, web
-from tests.support.docker_engine import BUSYBOX, Engine
+from tests.support.docker_engine import Engine
 from tests.support.gateway import Gateway
 from tests.support.processes import wait_until
 from tests.support.registry import Registry
@@ -28,17 +27,6 @@ def registry() -> Iterator[Registry]:
     """One that wants a password."""
     with Registry("me", SECRET) as found:
         yield found
-
-
-@pytest.fixture
-def image(registry: Registry, docker: Engine) -> Iterator[str]:
-    """An image that the registry has and the Engine has not."""
-    noise = random.Random(1).randbytes(2_000_000)
-    docker.build("noisy:1", f"FROM {BUSYBOX}\nCOPY noise /noise\n", {"noise": noise})
-    registry.push(docker, "noisy:1", "shop:1")
-    docker("rmi", "-f", "noisy:1")
-    yield registry.name("shop:1")
-    docker.try_run("rmi", "-f", registry.name("shop:1"))
 
 
 @pytest.fixture
