@@ -82,3 +82,10 @@ def quote(text: str) -> str:
     """A name from outside, safe to show: quoted, bounded, without control characters."""
     shown = text if len(text) <= 120 else text[:117] + "..."
     return ascii(shown) if not shown.isprintable() else f"'{shown}'"
+
+
+def visible(text: str) -> str:
+    """Words that may hold something from outside, with escapes for what is not printable."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import Refused
 from gateway.core.release import Template
-from gateway.core.templates import SCALE_MAX, Parsed, keys, labels, parse
+from gateway.core.templates import SCALE_MAX, Parsed, container_keys, keys, labels, parse, read
 
 Pairs = list[tuple[str, Any]]
 
@@ -181,3 +181,35 @@ def test_nothing_but_a_refusal_is_ever_raised(document: object) -> None:
         assert 1 <= service.scale <= SCALE_MAX
         assert all(claim.host == claim.host.lower() for claim in service.claims)
     assert all(warning.isprintable() for warning in found.warnings)
+
+
+CONTAINER_KEYS = [
+    *keys.UNDERSTOOD,
+    *container_keys.UNDERSTOOD,
+    *container_keys.REFUSED,
+    *container_keys.WITHOUT_EFFECT,
+]
+CONTAINERS = st.dictionaries(
+    st.sampled_from(["web", "db"]),
+    st.dictionaries(st.sampled_from(CONTAINER_KEYS), ANYTHING, max_size=6).map(
+        lambda service: service | {"image": "app:1"}
+    ),
+    min_size=1,
+)
+TOP = st.dictionaries(st.sampled_from([*container_keys.TOP_UNDERSTOOD]), ANYTHING, max_size=2)
+
+
+@settings(deadline=None, max_examples=250)
+@given(CONTAINERS, TOP)
+def test_what_is_found_of_containers_can_be_told(services: dict[str, Any], top: Any) -> None:
+    outcome = read(
+        {**top, "services": services},
+        application="app",
+        domain="localhost",
+        runs_in_container=lambda image: True,
+    )
+    for found in outcome.problems:
+        assert found.message.isprintable(), found
+    assert all(warning.isprintable() for warning in outcome.warnings)
+    if not outcome.problems:
+        assert all(s.launch is not None for s in outcome.template("").services)

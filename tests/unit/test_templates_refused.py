@@ -490,3 +490,8 @@ def test_a_thousand_services_are_read_in_a_moment() -> None:
     document["s0"]["depends_on"] = ["s999"]
     (cycle,) = problems(document)
     assert "'...'" in cycle[1]
+
+
+def test_nothing_of_a_template_reaches_a_terminal_unescaped() -> None:
+    assert "'web\\x1b[2J:/api'" in of_label("gateway.routing.port_80", "web\x1b[2J/api")
+    assert "'\\x9bweb:/80'" in of_label("gateway.routing.port_80", "\x9bweb:80")

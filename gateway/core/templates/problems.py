@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from gateway.core.errors import Code, FieldError, Refused
-from gateway.core.names import did_you_mean
+from gateway.core.names import did_you_mean, visible
 
 SHOWN_MAX = 100
 """How many problems, and how many warnings, are told."""
@@ -29,7 +29,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Findings:
-    """Problems and warnings in the order in which they were found."""
+    """Problems and warnings in the order in which they were found, printable all of them."""
 
     problems: list[Problem] = field(default_factory=list)
     """The first `KEPT_MAX`, of `count`."""
@@ -41,12 +41,12 @@ class Findings:
         """Something is wrong."""
         self.count += 1
         if self.count <= KEPT_MAX:
-            self.problems.append(Problem(place, message, code))
+            self.problems.append(Problem(place, visible(message), code))
 
     def warn(self, place: Place, message: str) -> None:
         """Something is accepted, but perhaps not what was meant."""
         if len(self.warnings) < KEPT_MAX:
-            self.warnings[f"{dotted(place)}: {message}"] = None
+            self.warnings[f"{dotted(place)}: {visible(message)}"] = None
 
     def hint(self, wrong: str, known: Iterable[str]) -> str:
         """`; did you mean ...?`, or nothing; nothing also once nobody would see it."""

@@ -70,11 +70,11 @@ def _route(text: str, domain: str) -> tuple[str, str]:
     name, context = _parts(bare)
     if "/" in name:
         before, _, after = name.partition("/")
-        raise ValueError(f"the path follows a colon: {before}:/{after}")
+        raise ValueError(f"the path follows a colon: {quote(f'{before}:/{after}')}")
     if context.isdigit():
         raise ValueError(
             "a route has no port: the container's stands in the label's name; "
-            f"for a path write {name}:/{context}"
+            f"for a path write {quote(f'{name}:/{context}')}"
         )
     published = published_host(host(name), domain)
     if len(published) > HOST_MAX:
