@@ -192,7 +192,11 @@ def test_what_this_process_was_left_is_taken(left: Handover) -> None:
     assert take(left) == left
 
 
-@pytest.mark.parametrize("pid", [os.getppid(), os.getpid(), 1, 0, -1, 1 << 40])
+@pytest.mark.parametrize(
+    "pid",
+    [os.getppid(), os.getpid(), 1, 0, -1, 1 << 40],
+    ids=["the parent", "itself", "init", "0", "-1", "no pid"],
+)
 @pytest.mark.parametrize("ended", [None, False, True])
 def test_another_document_never_makes_a_gateway_signal_who_is_not_its_child(
     left: Handover, pid: int, ended: bool | None
